@@ -1,0 +1,172 @@
+// Package key owns private keys: it is the only place of the program that
+// touches private bytes. It generates a key, signs with it and wipes it.
+//
+// It never returns, prints, stores or marshals a private byte.
+package key
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Type is the kind of a keypair, spelled as the configuration spells it.
+type Type string
+
+// The key types. All five forge kinds accept each of them as a deploy key.
+const (
+	Ed25519   Type = "ed25519"
+	ECDSAP256 Type = "ecdsa-p256"
+	RSA3072   Type = "rsa-3072"
+)
+
+// Types lists the key types, the default first.
+func Types() []Type { return []Type{Ed25519, ECDSAP256, RSA3072} }
+
+// ErrWiped is returned by Sign after Wipe.
+var ErrWiped = errors.New("the key has been wiped")
+
+// Key is a keypair. It is one heap object for its whole life: copying it, or
+// signing from temporary copies, would leave private bytes behind in memory
+// that nobody wipes. A Key is safe for concurrent use.
+type Key struct {
+	mu     sync.RWMutex
+	signer ssh.AlgorithmSigner // nil after Wipe
+	wipe   func()
+	public []byte // wire form; never changes
+}
+
+// Generate makes a new key. An error means that the type is unknown.
+func Generate(t Type) (*Key, error) {
+	var (
+		private crypto.Signer
+		wipe    func()
+		err     error
+	)
+	switch t {
+	case Ed25519:
+		private, wipe = generateEd25519()
+	case ECDSAP256:
+		private, wipe, err = generateECDSA()
+	case RSA3072:
+		private, wipe, err = generateRSA()
+	default:
+		return nil, fmt.Errorf("unknown key type %q", t)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("generate %s key: %w", t, err)
+	}
+	signer, err := ssh.NewSignerFromSigner(private)
+	if err != nil {
+		return nil, fmt.Errorf("generate %s key: %w", t, err)
+	}
+	algorithmSigner, ok := signer.(ssh.AlgorithmSigner)
+	if !ok {
+		return nil, fmt.Errorf("generate %s key: signer cannot choose algorithms", t)
+	}
+	return &Key{signer: algorithmSigner, wipe: wipe, public: signer.PublicKey().Marshal()}, nil
+}
+
+// generateEd25519 fills one array and keeps to it: crypto/ed25519 caches an
+// expanded form for each private key address that signs.
+func generateEd25519() (crypto.Signer, func()) {
+	private := make(ed25519.PrivateKey, ed25519.PrivateKeySize)
+	_, _ = rand.Read(private[:ed25519.SeedSize]) // never fails since Go 1.24
+	whole := ed25519.NewKeyFromSeed(private[:ed25519.SeedSize])
+	copy(private[ed25519.SeedSize:], whole[ed25519.SeedSize:])
+	clear(whole)
+	return private, func() { clear(private) }
+}
+
+func generateECDSA() (crypto.Signer, func(), error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	//nolint:staticcheck // SA1019: the words of D must be reached to be overwritten
+	return private, func() { wipeInt(private.D) }, nil
+}
+
+func generateRSA() (crypto.Signer, func(), error) {
+	private, err := rsa.GenerateKey(rand.Reader, 3072)
+	if err != nil {
+		return nil, nil, err
+	}
+	return private, func() {
+		wipeInt(private.D)
+		for _, p := range private.Primes {
+			wipeInt(p)
+		}
+		wipeInt(private.Precomputed.Dp)
+		wipeInt(private.Precomputed.Dq)
+		wipeInt(private.Precomputed.Qinv)
+	}, nil
+}
+
+func wipeInt(i *big.Int) {
+	if i != nil {
+		clear(i.Bits())
+	}
+}
+
+// Public returns a copy of the public key in SSH wire form.
+func (k *Key) Public() []byte { return append([]byte(nil), k.public...) }
+
+// Sign signs data with the named signature algorithm; empty means the key's own
+// name, except that an RSA key must be told a SHA-2 algorithm (RFC 8332).
+func (k *Key) Sign(data []byte, algorithm string) (*ssh.Signature, error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.signer == nil {
+		return nil, ErrWiped
+	}
+	if algorithm == "" {
+		algorithm = k.signer.PublicKey().Type()
+	}
+	if algorithm == ssh.KeyAlgoRSA {
+		return nil, errors.New("RSA signatures with SHA-1 are refused")
+	}
+	return k.signer.SignWithAlgorithm(rand.Reader, data, algorithm)
+}
+
+// Wipe overwrites the private bytes and makes every later Sign fail. It waits
+// for signatures in progress. For ECDSA and RSA the standard library keeps
+// further copies that it does not let anyone reach.
+func (k *Key) Wipe() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.signer == nil {
+		return
+	}
+	k.wipe()
+	k.signer, k.wipe = nil, nil
+}
+
+// Format prints the public fingerprint whatever the verb, so that no format
+// string can reach a private byte.
+func (k *Key) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.label()) }
+
+// LogValue prints the public fingerprint.
+func (k *Key) LogValue() slog.Value { return slog.StringValue(k.label()) }
+
+// MarshalText prints the public fingerprint, and with it MarshalJSON's default.
+func (k *Key) MarshalText() ([]byte, error) { return []byte(k.label()), nil }
+
+func (k *Key) label() string {
+	public, err := ssh.ParsePublicKey(k.public)
+	if err != nil {
+		return "key (unknown)"
+	}
+	return "key " + ssh.FingerprintSHA256(public)
+}
