@@ -19,7 +19,7 @@ const (
 )
 
 // Record is what the journal knows about one registration: public facts only.
-// Times are the machine's own clock unless a field says otherwise.
+// Times are by the machine's own clock unless a field says otherwise.
 type Record struct {
 	Forge      string              `json:"forge"`     // the name in the configuration, for messages
 	ForgeURL   string              `json:"forge_url"` // the forge's identity: names may change between runs
@@ -34,12 +34,14 @@ type Record struct {
 	IntendedAt time.Time           `json:"intended_at"`
 	VerifiedAt time.Time           `json:"verified_at,omitzero"`
 	Expires    time.Time           `json:"expires"` // by the forge's clock
-	// Asked is the latest moment at which a request to register may have been
-	// on its way. Zero for an intent whose request was never sent.
-	Asked time.Time `json:"asked,omitzero"`
-	// AbsentSince is when a complete list, asked for after Asked, first did not
-	// show an intended key; zero when none has. Until the key has been absent
-	// for long enough, the intent may still land.
+	// Outstanding counts the requests to register this key that may have been
+	// sent and were not answered: each may take effect once, now or later.
+	Outstanding int `json:"outstanding,omitempty"`
+	// Asked is when the latest request to register was about to be sent, and
+	// AbsentSince when a complete list, asked for after that, first did not show
+	// an intended key. Both are by the forge's clock: the machine's own may be
+	// corrected by hours between two lives.
+	Asked       time.Time `json:"asked,omitzero"`
 	AbsentSince time.Time `json:"absent_since,omitzero"`
 }
 
@@ -50,4 +52,24 @@ func (r Record) ID() string {
 		scope = "project"
 	}
 	return r.ForgeURL + "\x00" + scope + "\x00" + r.Target.Path + "\x00" + r.Key.Fingerprint()
+}
+
+// LandingWindow is how long after a request, or after a list that did not show
+// its effect, the request may still take effect: the longest time that a request
+// is waited for, and ten minutes for a forge or a proxy that works on after the
+// connection is gone.
+const LandingWindow = 30*time.Second + 10*time.Minute
+
+// mayLand reports whether a request to register the key may still take effect
+// although a list asked for at now, by the forge's clock, does not show it.
+func (r Record) mayLand(now time.Time) bool {
+	switch {
+	case r.Outstanding == 0:
+		return false
+	case now.Sub(r.Asked) <= LandingWindow:
+		return true
+	case r.State == Intended:
+		return r.AbsentSince.IsZero() || now.Sub(r.AbsentSince) <= LandingWindow
+	}
+	return false
 }

@@ -14,6 +14,7 @@ const (
 	Starting Phase = "starting" // settling what an earlier life left
 	Serving  Phase = "serving"
 	Stopping Phase = "stopping"
+	Stopped  Phase = "stopped" // no agent runs; only the journal speaks
 	Revoked  Phase = "revoked" // told to revoke everything; nothing is registered again in this life
 )
 

@@ -1,0 +1,273 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"deploykeyd/agent/key"
+	"deploykeyd/provision"
+)
+
+// Options says what an Agent shall do, and with what.
+type Options struct {
+	Version string
+	Fleet   string
+	Machine string // identifies the machine in owner tags
+	Boot    string // boot id
+	// WeakMachine is true where a copy of this machine's image could have the
+	// same Machine: what another boot left is then only touched once expired.
+	WeakMachine bool
+
+	Forges   []Forge
+	KeyType  key.Type
+	Expire   time.Duration // how long an owner tag lets a key live
+	ReadyAny bool          // one verified repository is enough to be ready
+
+	Journal   Journal
+	Verifier  Verifier
+	Publisher Publisher
+
+	RequestsPerForge int          // API requests of one forge at a time; 0 means 16
+	Verifications    int          // git processes at a time; 0 means 4
+	Warnings         []string     // shown in the status as they are
+	Logger           *slog.Logger // nil discards
+}
+
+// Forge is one configured forge and what is wanted on it.
+type Forge struct {
+	Name         string
+	Kind         provision.Kind
+	URL          string // identifies the forge across changes of its name
+	Forge        provision.Forge
+	Repositories []RepositoryAccess
+}
+
+// RepositoryAccess is a repository and what the builds may do with it.
+type RepositoryAccess struct {
+	Repository provision.Repository
+	Access     provision.Access
+}
+
+// Agent carries one life. Run it once; Revoke ends its work.
+type Agent struct {
+	options Options
+	log     *slog.Logger
+	started time.Time
+
+	forges        []*forgeState   // one per configured forge
+	registrations []*registration // fixed after New
+	verifications chan struct{}   // one slot per git process
+	revoking      chan struct{}   // held by the one Revoke at work
+	workers       sync.WaitGroup
+
+	// work ends when no new step may begin; requests ends some time later, so
+	// that a request under way is answered rather than cut.
+	work         context.Context //nolint:containedctx // owned: these end the agent's own goroutines
+	stopWork     context.CancelFunc
+	requests     context.Context //nolint:containedctx // as above
+	stopRequests context.CancelFunc
+
+	mu        sync.Mutex // guards what follows and the mutable parts of registrations
+	loaded    bool
+	keys      []*key.Key           // every key of this life, to be wiped
+	leftovers map[string]*leftover // by record ID
+	phase     Phase
+	ready     time.Time     // when the agent became ready; zero if it is not
+	changed   chan struct{} // closed and replaced at every change
+}
+
+// New plans the keys and makes them. It neither reads the journal nor talks to
+// a forge.
+func New(o Options) (*Agent, error) {
+	if o.RequestsPerForge == 0 {
+		o.RequestsPerForge = 16
+	}
+	if o.Verifications == 0 {
+		o.Verifications = 4
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	a := &Agent{
+		options: o, log: o.Logger, started: time.Now(),
+		verifications: make(chan struct{}, o.Verifications),
+		revoking:      make(chan struct{}, 1),
+		leftovers:     map[string]*leftover{},
+		phase:         Starting,
+		changed:       make(chan struct{}),
+	}
+	a.work, a.stopWork = context.WithCancel(context.Background())
+	a.requests, a.stopRequests = context.WithCancel(context.Background())
+	for _, f := range o.Forges {
+		state := newForgeState(f, o.RequestsPerForge)
+		a.forges = append(a.forges, state)
+		for _, repositories := range planKeys(f) {
+			k, err := a.newKey()
+			if err != nil {
+				return nil, err
+			}
+			for _, repo := range repositories {
+				a.registrations = append(a.registrations, newRegistration(a, state, repo, k))
+			}
+		}
+	}
+	return a, nil
+}
+
+// newKey makes a key and remembers it, so that it is wiped at the end.
+func (a *Agent) newKey() (*key.Key, error) {
+	k, err := key.Generate(a.options.KeyType)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.keys = append(a.keys, k)
+	return k, nil
+}
+
+// Run settles what earlier lives left, registers, verifies and publishes every
+// planned key, and goes on until ctx or the work ends. It revokes nothing that
+// is in use; the caller does that with Revoke. An error means that the journal
+// cannot be read.
+func (a *Agent) Run(ctx context.Context) error {
+	if err := a.load(); err != nil {
+		return err
+	}
+	unhook := context.AfterFunc(ctx, a.stopWork)
+	defer unhook()
+
+	a.mu.Lock()
+	if a.phase == Starting {
+		a.phase = Serving
+	}
+	for _, l := range a.leftovers {
+		a.workers.Go(func() { l.run(a.work) })
+	}
+	for _, r := range a.registrations {
+		a.workers.Go(func() { r.run(a.work) })
+	}
+	a.mu.Unlock()
+
+	<-a.work.Done()
+	if ctx.Err() == nil { // told to revoke: serve the status until the end
+		<-ctx.Done()
+	}
+	return nil
+}
+
+// load reads the journal once: every record is of an earlier life.
+func (a *Agent) load() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.loaded {
+		return nil
+	}
+	records, err := a.options.Journal.Records()
+	if err != nil {
+		return fmt.Errorf("read the journal: %w", err)
+	}
+	for _, rec := range records {
+		a.leftovers[rec.ID()] = &leftover{agent: a, record: rec, reason: "left by an earlier life, not settled yet"}
+	}
+	a.loaded = true
+	if len(records) > 0 {
+		a.log.Info("settling what an earlier life left", slog.Int("records", len(records)))
+	}
+	return nil
+}
+
+// AwaitReady returns nil once the agent is ready, or ctx's cause.
+func (a *Agent) AwaitReady(ctx context.Context) error {
+	for {
+		a.mu.Lock()
+		ready, changed := !a.ready.IsZero(), a.changed
+		a.mu.Unlock()
+		if ready {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Verify makes every repository be tried again now: those that failed are
+// registered again, the others proven again. It returns the status after that.
+func (a *Agent) Verify(ctx context.Context) (Status, error) {
+	var waiting []chan struct{}
+	for _, r := range a.registrations {
+		done := make(chan struct{})
+		select {
+		case r.again <- done:
+			waiting = append(waiting, done)
+		case <-a.work.Done():
+			return a.Status(), errors.New("verify: the agent is stopping or has revoked its keys: restart it for new ones")
+		case <-ctx.Done():
+			return a.Status(), context.Cause(ctx)
+		}
+	}
+	for _, done := range waiting {
+		select {
+		case <-done:
+		case <-a.work.Done():
+			return a.Status(), errors.New("verify: the agent began to stop")
+		case <-ctx.Done():
+			return a.Status(), context.Cause(ctx)
+		}
+	}
+	return a.Status(), nil
+}
+
+// update changes the state under the lock and tells everybody who waits.
+func (a *Agent) update(change func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change()
+	isReady := a.readyLocked()
+	switch {
+	case isReady && a.ready.IsZero():
+		a.ready = time.Now()
+		a.log.Info("ready", slog.Duration("after", time.Since(a.started)))
+	case !isReady && !a.ready.IsZero():
+		a.ready = time.Time{}
+	}
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+func (a *Agent) readyLocked() bool {
+	if a.phase != Serving {
+		return false
+	}
+	verified := 0
+	for _, r := range a.registrations {
+		if r.condition == ConditionVerified {
+			verified++
+		}
+	}
+	if a.options.ReadyAny {
+		return verified > 0
+	}
+	return verified == len(a.registrations)
+}
+
+// leftoverList returns the leftovers in a stable order.
+func (a *Agent) leftoverList() []*leftover {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ids := slices.Sorted(maps.Keys(a.leftovers))
+	list := make([]*leftover, 0, len(ids))
+	for _, id := range ids {
+		list = append(list, a.leftovers[id])
+	}
+	return list
+}

@@ -1,0 +1,52 @@
+package agent
+
+import (
+	"errors"
+	"slices"
+	"strings"
+)
+
+// Status returns a snapshot.
+func (a *Agent) Status() Status {
+	remaining := a.remnants()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := Status{
+		Version: a.options.Version, Fleet: a.options.Fleet, Machine: a.options.Machine, Boot: a.options.Boot,
+		Phase: a.phase, Ready: !a.ready.IsZero(), Started: a.started, ReadySince: a.ready,
+		Repositories: make([]RepositoryStatus, 0, len(a.registrations)),
+		Remaining:    remaining,
+		Warnings:     append([]string{}, a.options.Warnings...),
+	}
+	for _, r := range a.registrations {
+		s.Repositories = append(s.Repositories, r.status())
+	}
+	return s
+}
+
+// status describes the registration. The caller holds agent.mu.
+func (r *registration) status() RepositoryStatus {
+	s := RepositoryStatus{
+		Forge: r.forge.Name, Kind: r.forge.Kind,
+		Repository: r.access.Repository, Access: r.access.Access,
+		Condition: r.condition, Reason: r.reason, Next: r.next,
+		Fingerprint: r.public.Fingerprint(), Verified: r.record.VerifiedAt, Expires: r.record.Expires,
+		Title: r.record.Title, RemoteID: r.record.RemoteID,
+	}
+	return s
+}
+
+// StatusOf describes what a journal holds when no agent runs: everything in it
+// may remain on a forge.
+func StatusOf(records []Record) Status {
+	s := Status{Phase: Stopped, Repositories: []RepositoryStatus{}, Remaining: []Remnant{}, Warnings: []string{}}
+	slices.SortFunc(records, func(a, b Record) int { return strings.Compare(a.ID(), b.ID()) })
+	for _, rec := range records {
+		l := leftover{record: rec, reason: "the daemon is not running; the journal says " + string(rec.State)}
+		l.next = "start the daemon, or run deploykeyd revoke"
+		s.Remaining = append(s.Remaining, l.remnant())
+	}
+	return s
+}
+
+func isMayLand(err error) bool { return errors.Is(err, errMayLand) }

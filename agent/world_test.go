@@ -1,0 +1,422 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"deploykeyd/agent"
+	"deploykeyd/agent/key"
+	"deploykeyd/provision"
+)
+
+// world is everything outside the agent: one forge per name, the journal, git
+// and the sockets. It can die at any step, as a killed process does: from then
+// on nothing the agent does has an effect, while what was under way at the
+// forge goes on.
+type world struct {
+	mu      sync.Mutex
+	forges  map[string]*stubForge
+	records map[string]agent.Record
+	lent    map[string]provision.PublicKey // forge/repository → key that builds can use
+	events  []string
+	putErr  error
+	verify  func(forge string, repo provision.Repository) error
+
+	steps     int // how many steps were made
+	dieBefore int // the step that is not made any more; 0 never
+	dieAfter  int // the step after which nothing more happens; 0 never
+	dead      bool
+}
+
+var errDead = errors.New("the process is dead")
+
+func newWorld() *world {
+	return &world{
+		forges: map[string]*stubForge{}, records: map[string]agent.Record{},
+		lent: map[string]provision.PublicKey{},
+	}
+}
+
+// step counts a step of the agent and reports whether it takes effect; dies
+// says that its outcome does not reach the agent.
+func (w *world) step(name string) (effect, dies bool) {
+	if w.dead {
+		return false, true
+	}
+	w.steps++
+	w.events = append(w.events, name)
+	if w.steps == w.dieBefore {
+		w.dead = true
+		return false, true
+	}
+	if w.steps == w.dieAfter {
+		w.dead = true
+		return true, true
+	}
+	return true, false
+}
+
+// reboot makes the world live again for another agent.
+func (w *world) reboot() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dead, w.steps, w.dieBefore, w.dieAfter = false, 0, 0, 0
+	w.events = nil
+	clear(w.lent)
+}
+
+func (w *world) happened() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.events)
+}
+
+func (w *world) journal() []agent.Record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Values(w.records))
+}
+
+// Records implements agent.Journal, as Put and Forget do.
+func (w *world) Records() ([]agent.Record, error) { return w.journal(), nil }
+
+func (w *world) Put(r agent.Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	effect, dies := w.step("put " + string(r.State) + " " + r.Target.Path)
+	if w.putErr != nil {
+		return w.putErr
+	}
+	if effect {
+		w.records[r.ID()] = r
+	}
+	if dies {
+		return errDead
+	}
+	return nil
+}
+
+func (w *world) Forget(id string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	effect, dies := w.step("forget")
+	if w.putErr != nil {
+		return w.putErr
+	}
+	if effect {
+		delete(w.records, id)
+	}
+	if dies {
+		return errDead
+	}
+	return nil
+}
+
+// Verify implements agent.Verifier: it succeeds when the forge has the key.
+func (w *world) Verify(_ context.Context, forge string, repo provision.Repository, k *key.Key) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, dies := w.step("verify " + string(repo)); dies {
+		return errDead
+	}
+	if w.verify != nil {
+		if err := w.verify(forge, repo); err != nil {
+			return err
+		}
+	}
+	public, _ := provision.PublicKeyFromBlob(k.Public())
+	for _, r := range w.forges[forge].keys[string(repo)] {
+		if r.Key == public {
+			return nil
+		}
+	}
+	return &provision.Error{Op: "verify", Forge: forge, Class: provision.Transient, Message: "permission denied (publickey)"}
+}
+
+// Publish implements agent.Publisher, as Withdraw does.
+func (w *world) Publish(forge string, repo provision.Repository, k *key.Key) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, dies := w.step("publish " + string(repo)); dies {
+		return
+	}
+	w.lent[forge+"/"+string(repo)], _ = provision.PublicKeyFromBlob(k.Public())
+}
+
+func (w *world) Withdraw(forge string, repo provision.Repository, _ *key.Key) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, dies := w.step("withdraw " + string(repo)); dies {
+		return
+	}
+	delete(w.lent, forge+"/"+string(repo))
+}
+
+// stubForge is a forge in memory with the faults that matter to a life cycle.
+type stubForge struct {
+	world   *world
+	name    string
+	keys    map[string][]provision.Registration
+	nextID  int
+	offset  time.Duration // of the forge's clock from the machine's
+	latency time.Duration
+	// register, when set, decides about a request; list and revoke likewise.
+	register func(path string) fault
+	list     func(path string) error
+	revoke   func(path string) error
+	pending  sync.WaitGroup // late effects
+}
+
+// fault is what becomes of a request to register.
+type fault struct {
+	refuse error         // a definite refusal: no effect
+	lost   bool          // the answer does not come back
+	none   bool          // with lost: and it has no effect either
+	late   time.Duration // with lost: it takes effect that much later
+}
+
+func (w *world) forge(name string) *stubForge {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.forges[name] == nil {
+		w.forges[name] = &stubForge{world: w, name: name, keys: map[string][]provision.Registration{}}
+	}
+	return w.forges[name]
+}
+
+func (f *stubForge) wait(ctx context.Context) error {
+	if f.latency == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(f.latency):
+		return nil
+	case <-ctx.Done():
+		return &provision.Error{Op: "request", Forge: f.name, Class: provision.Transient, Uncertain: true, Message: "cut", Err: ctx.Err()}
+	}
+}
+
+func (f *stubForge) Time(context.Context) (time.Time, error) { return time.Now().Add(f.offset), nil }
+
+func (f *stubForge) Register(ctx context.Context, t provision.Target, req provision.KeyRequest) (provision.Registration, error) {
+	lost := &provision.Error{Op: "register", Forge: f.name, Target: t, Class: provision.Transient, Uncertain: true, Message: "no answer"}
+	w := f.world
+	w.mu.Lock()
+	effect, dies := w.step("register " + t.Path)
+	var flaw fault
+	if f.register != nil && effect {
+		flaw = f.register(t.Path)
+	}
+	switch {
+	case !effect:
+	case flaw.refuse != nil:
+		w.mu.Unlock()
+		return provision.Registration{}, flaw.refuse
+	case flaw.none:
+	case flaw.late > 0:
+		f.pending.Go(func() {
+			time.Sleep(flaw.late) //nolint:forbidigo // virtual time
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			_, _ = f.add(t, req)
+		})
+	default:
+		reg, err := f.add(t, req)
+		w.mu.Unlock()
+		switch {
+		case err != nil:
+			return provision.Registration{}, err
+		case dies || flaw.lost:
+			return provision.Registration{}, lost
+		}
+		return reg, f.wait(ctx)
+	}
+	w.mu.Unlock()
+	return provision.Registration{}, lost
+}
+
+func (f *stubForge) add(t provision.Target, req provision.KeyRequest) (provision.Registration, error) {
+	for _, r := range f.keys[t.Path] {
+		if r.Key == req.Key {
+			return r, nil
+		}
+	}
+	f.nextID++
+	r := provision.Registration{
+		ID: fmt.Sprint(f.nextID), Title: req.Title, Key: req.Key, Access: req.Access, Created: time.Now().Add(f.offset),
+	}
+	f.keys[t.Path] = append(f.keys[t.Path], r)
+	return r, nil
+}
+
+func (f *stubForge) List(ctx context.Context, t provision.Target) iter.Seq2[provision.Registration, error] {
+	return func(yield func(provision.Registration, error) bool) {
+		w := f.world
+		w.mu.Lock()
+		_, dies := w.step("list " + t.Path)
+		keys := slices.Clone(f.keys[t.Path])
+		var err error
+		if f.list != nil {
+			err = f.list(t.Path)
+		}
+		w.mu.Unlock()
+		if dies {
+			err = errDead
+		}
+		if err == nil {
+			err = f.wait(ctx)
+		}
+		if err != nil {
+			yield(provision.Registration{}, err)
+			return
+		}
+		for _, r := range keys {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (f *stubForge) Revoke(ctx context.Context, t provision.Target, reg provision.Registration) error {
+	w := f.world
+	w.mu.Lock()
+	effect, dies := w.step("delete " + t.Path)
+	var err error
+	if f.revoke != nil && effect {
+		err = f.revoke(t.Path)
+	}
+	if effect && err == nil {
+		f.keys[t.Path] = slices.DeleteFunc(f.keys[t.Path], func(r provision.Registration) bool { return r.ID == reg.ID })
+	}
+	w.mu.Unlock()
+	if dies {
+		return errDead
+	}
+	if errors.Is(err, errSaysGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.wait(ctx)
+}
+
+// errSaysGone makes a forge claim a deletion that it does not make.
+var errSaysGone = errors.New("claims to have deleted")
+
+func (f *stubForge) live(path string) []provision.Registration {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	return slices.Clone(f.keys[path])
+}
+
+// life is one run of an agent in a world.
+type life struct {
+	*agent.Agent
+	world  *world
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // what Run returned, once done is closed
+}
+
+// options returns what all tests start from: a shared-key forge with two
+// repositories and a key-per-repository forge with two.
+func (w *world) options() agent.Options {
+	return agent.Options{
+		Version: "test", Fleet: "ci", Machine: "m1", Boot: "boot-1", KeyType: key.Ed25519, Expire: 24 * time.Hour,
+		Journal: w, Verifier: w, Publisher: w,
+		Forges: []agent.Forge{
+			{
+				Name: "tea", Kind: provision.Gitea, URL: "https://tea.test", Forge: w.forge("tea"),
+				Repositories: []agent.RepositoryAccess{
+					{Repository: "acme/api", Access: provision.Read},
+					{Repository: "acme/rel", Access: provision.Write},
+				},
+			},
+			{
+				Name: "hub", Kind: provision.GitHub, URL: "https://hub.test", Forge: w.forge("hub"),
+				Repositories: []agent.RepositoryAccess{
+					{Repository: "acme/one", Access: provision.Read},
+					{Repository: "acme/two", Access: provision.Read},
+				},
+			},
+		},
+	}
+}
+
+func (w *world) start(t *testing.T, o agent.Options) *life {
+	t.Helper()
+	a, err := agent.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &life{Agent: a, world: w, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		l.err = a.Run(ctx)
+	}()
+	return l
+}
+
+func (l *life) awaitReady(t *testing.T, within time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	if err := l.AwaitReady(ctx); err != nil {
+		t.Fatalf("not ready within %v: %v\n%+v", within, err, l.Status().Repositories)
+	}
+}
+
+// stop ends the life as SIGTERM does.
+func (l *life) stop(t *testing.T, within time.Duration) []agent.Remnant {
+	t.Helper()
+	l.cancel()
+	if <-l.done; l.err != nil {
+		t.Fatalf("run: %v", l.err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	remnants, err := l.Revoke(ctx)
+	if err != nil {
+		t.Fatalf("revoke: %v", err)
+	}
+	return remnants
+}
+
+// kill ends the life without any clean-up: the world is dead already, or dies
+// now.
+func (l *life) kill(t *testing.T) {
+	t.Helper()
+	l.world.mu.Lock()
+	l.world.dead = true
+	l.world.mu.Unlock()
+	l.cancel()
+	<-l.done
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, _ = l.Revoke(ctx) // ends the goroutines; in a dead world it has no effect
+}
+
+// allKeys returns every key on every forge.
+func (w *world) allKeys() map[string]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := map[string]int{}
+	for name, f := range w.forges {
+		for path, keys := range f.keys {
+			if len(keys) > 0 {
+				n[name+"/"+path] = len(keys)
+			}
+		}
+	}
+	return n
+}
