@@ -1,0 +1,64 @@
+# deploykeyd. Each target does its own set-up; `make help` lists them.
+
+GOLANGCI_VERSION := v2.15.0
+FUZZTIME         ?= 60s
+BENCHFLAGS       ?=
+SIZE_LIMIT       := 15000000
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X deploykeyd/cmd/deploykeyd/cli.version=$(VERSION)
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+
+# The linter is built by Go, once for each version, inside the tree.
+GOLANGCI := $(CURDIR)/.cache/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
+export GOLANGCI_LINT_CACHE ?= $(CURDIR)/.cache/golangci-lint
+
+# The clients that others wrote for the forges stay out of our own module.
+COMPAT := provision/forgesim/compat
+
+.PHONY: help build test lint fuzz bench demo clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## static binaries bin/deploykeyd and bin/forgesim, with their sizes
+	@packaging/setup.sh build
+	$(GO_BUILD) -o bin/deploykeyd ./cmd/deploykeyd
+	$(GO_BUILD) -o bin/forgesim ./cmd/forgesim
+	@for f in bin/deploykeyd bin/forgesim; do \
+		size=$$(wc -c <$$f); printf '%-16s %9d bytes\n' $$f $$size; \
+		if [ $$size -gt $(SIZE_LIMIT) ]; then echo "$$f is over the limit of $(SIZE_LIMIT) bytes" >&2; exit 1; fi; \
+	done
+
+test: ## every test, with the race detector, in a random order
+	@packaging/setup.sh test
+	go test -race -shuffle=on ./...
+	@if [ -f $(COMPAT)/go.mod ]; then echo "go test -race ./... in $(COMPAT)"; cd $(COMPAT) && go test -race ./...; fi
+
+lint: $(GOLANGCI) ## golangci-lint, go vet, go mod tidy, formatting
+	go vet ./...
+	go mod tidy -diff
+	$(GOLANGCI) fmt --diff
+	$(GOLANGCI) run --allow-parallel-runners ./...
+	@if [ -f $(COMPAT)/go.mod ]; then echo "go vet, go mod tidy in $(COMPAT)"; cd $(COMPAT) && go vet ./... && go mod tidy -diff; fi
+
+$(GOLANGCI):
+	@packaging/setup.sh build
+	GOFLAGS= GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+fuzz: ## every fuzz target for FUZZTIME (60s)
+	@packaging/setup.sh build
+	@packaging/fuzz.sh $(FUZZTIME)
+
+bench: ## every benchmark; BENCHFLAGS adds to the command
+	@packaging/setup.sh test
+	go test -run '^$$' -bench . -benchmem $(BENCHFLAGS) ./...
+
+demo: ## one whole life on three forges, step by step
+	@packaging/setup.sh test
+	@$(MAKE) --no-print-directory build
+	@packaging/demo.sh
+
+clean: ## remove what the targets made
+	rm -rf bin .cache
