@@ -39,7 +39,7 @@ func TestG5KilledAtEveryStep(t *testing.T) {
 		w := newWorld()
 		l := w.start(t, w.options())
 		l.awaitReady(t, time.Second)
-		l.stop(t, 25*time.Second)
+		l.stop(t)
 		steps = w.steps
 	})
 	if steps < 30 {
@@ -59,6 +59,7 @@ func TestG5KilledAtEveryStep(t *testing.T) {
 }
 
 func killAt(t *testing.T, n int, after bool) {
+	t.Helper()
 	w := newWorld()
 	if after {
 		w.dieAfter = n
@@ -68,7 +69,7 @@ func killAt(t *testing.T, n int, after bool) {
 	first := w.start(t, w.options())
 	synctest.Wait()
 	if !w.dead { // the step belongs to the stop
-		first.stop(t, 25*time.Second)
+		first.stop(t)
 	}
 	first.kill(t)
 	w.reboot()
@@ -83,7 +84,7 @@ func killAt(t *testing.T, n int, after bool) {
 	if remaining := second.Status().Remaining; len(remaining) != 0 {
 		t.Errorf("remaining: %+v", remaining)
 	}
-	if remnants := second.stop(t, 25*time.Second); len(remnants) != 0 || len(w.allKeys()) != 0 || len(w.journal()) != 0 {
+	if remnants := second.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 || len(w.journal()) != 0 {
 		t.Errorf("after the stop: remnants %v, keys %v, records %d", remnants, w.allKeys(), len(w.journal()))
 	}
 }
@@ -161,7 +162,7 @@ func TestLostAnswerIsSettledByTheList(t *testing.T) {
 				if diff := cmp.Diff(oneEach, w.allKeys()); diff != "" {
 					t.Errorf("keys (-want +got):\n%s", diff)
 				}
-				if remnants := l.stop(t, 25*time.Second); len(remnants) != 0 || len(w.allKeys()) != 0 {
+				if remnants := l.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 {
 					t.Errorf("remnants %v, keys %v", remnants, w.allKeys())
 				}
 			})
@@ -186,7 +187,7 @@ func TestG9StopSaysWhatMayStillLand(t *testing.T) {
 		}
 		l := w.start(t, w.options())
 		l.awaitReady(t, time.Minute)
-		remnants := l.stop(t, 25*time.Second)
+		remnants := l.stop(t)
 		if len(remnants) != 1 || remnants[0].Target != "acme/one" || !strings.Contains(remnants[0].Reason, "may still take effect") {
 			t.Fatalf("remnants %+v", remnants)
 		}
@@ -233,7 +234,7 @@ func TestKilledWithALateEffect(t *testing.T) {
 			if diff := cmp.Diff(oneEach, w.allKeys()); diff != "" {
 				t.Errorf("late by %v (-want +got):\n%s", late, diff)
 			}
-			if remnants := second.stop(t, 25*time.Second); len(remnants) != 0 || len(w.allKeys()) != 0 {
+			if remnants := second.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 {
 				t.Errorf("remnants %v, keys %v", remnants, w.allKeys())
 			}
 		})
@@ -252,7 +253,8 @@ func TestRandomFaults(t *testing.T) {
 }
 
 func randomLife(t *testing.T, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // G404: a repeatable test
+	t.Helper()
+	rng := rand.New(rand.NewPCG(seed, 1))
 	w := newWorld()
 	calm := false
 	transient := func() error {
@@ -276,7 +278,7 @@ func randomLife(t *testing.T, seed uint64) {
 			case 1:
 				return fault{lost: true, none: true}
 			case 2:
-				return fault{lost: true, late: time.Duration(rng.Int64N(int64(8*time.Minute)))}
+				return fault{lost: true, late: time.Duration(rng.Int64N(int64(8 * time.Minute)))}
 			case 3:
 				return fault{refuse: &provision.Error{Class: provision.RateLimited, RetryAfter: time.Duration(rng.Int64N(int64(time.Minute)))}}
 			}
@@ -304,7 +306,7 @@ func randomLife(t *testing.T, seed uint64) {
 	if diff := cmp.Diff(want, w.allKeys()); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)
 	}
-	if remnants := l.stop(t, 25*time.Second); len(remnants) != 0 {
+	if remnants := l.stop(t); len(remnants) != 0 {
 		t.Errorf("remnants %+v", remnants)
 	}
 	if keys := w.forge("hub").live("acme/one"); len(keys) != 1 || keys[0].ID != foreign.ID {

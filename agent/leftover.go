@@ -43,7 +43,7 @@ func (l *leftover) run(ctx context.Context) {
 		if !provision.ClassOf(err).Retryable() {
 			wait = patience
 		}
-		l.log().Warn("a key may remain on the forge", slog.String("reason", err.Error()), slog.Duration("retry_in", wait))
+		l.log().WarnContext(ctx, "a key may remain on the forge", slog.String("reason", err.Error()), slog.Duration("retry_in", wait))
 		if !pause(ctx, wait) {
 			return
 		}
@@ -96,7 +96,7 @@ func (l *leftover) remove(ctx context.Context, f *forgeState, remote provision.R
 		rec.RemoteID, rec.State = remote.ID, Retiring
 		rec.Outstanding = max(rec.Outstanding-1, 0)
 		if err := l.store(rec); err != nil {
-			l.log().Warn("the journal still holds an intent", slog.String("error", err.Error()))
+			l.log().WarnContext(ctx, "the journal still holds an intent", slog.String("error", err.Error()))
 		}
 	}
 	if err := l.delete(ctx, f, remote); err != nil {
@@ -114,7 +114,7 @@ func (l *leftover) delete(ctx context.Context, f *forgeState, remote provision.R
 			fmt.Sprintf("the key has the title %q there, which is not what was given to it: it is not deleted", cut(remote.Title, 80)),
 			"look at the key on the forge and delete it there by hand if it is this one")
 	}
-	l.log().Info("revoking", slog.String("remote_id", remote.ID), slog.String("title", remote.Title))
+	l.log().InfoContext(ctx, "revoking", slog.String("remote_id", remote.ID), slog.String("title", remote.Title))
 	return f.revoke(ctx, l.record.Target, remote)
 }
 

@@ -46,7 +46,7 @@ func TestLifeRegistersVerifiesPublishesAndRevokes(t *testing.T) {
 			}
 		}
 
-		if remnants := l.stop(t, 25*time.Second); len(remnants) != 0 {
+		if remnants := l.stop(t); len(remnants) != 0 {
 			t.Errorf("remnants: %+v", remnants)
 		}
 		if keys := w.allKeys(); len(keys) != 0 {
@@ -70,7 +70,7 @@ func TestStepsComeInOrder(t *testing.T) {
 		o.Forges[0].Repositories = o.Forges[0].Repositories[:1]
 		l := w.start(t, o)
 		l.awaitReady(t, time.Second)
-		l.stop(t, 25*time.Second)
+		l.stop(t)
 		want := []string{
 			"put intended acme/api", "register acme/api", "put registered acme/api", "verify acme/api",
 			"put verified acme/api", "publish acme/api",
@@ -90,7 +90,7 @@ func TestStopDeletesBeforeItLists(t *testing.T) {
 		l := w.start(t, w.options())
 		l.awaitReady(t, 5*time.Second)
 		began := time.Now()
-		l.stop(t, 25*time.Second)
+		l.stop(t)
 		if took := time.Since(began); took > 150*time.Millisecond {
 			t.Errorf("the stop took %v: not in parallel", took)
 		}
@@ -131,7 +131,7 @@ func TestG4ReadyOnlyAfterEveryRepositoryIsVerified(t *testing.T) {
 			if err != nil || !s.Ready {
 				t.Errorf("after verify: ready %v, error %v", s.Ready, err)
 			}
-			l.stop(t, 25*time.Second)
+			l.stop(t)
 		})
 	}
 }
@@ -153,7 +153,7 @@ func TestVerifiedAgainAndRefusedIsWithdrawn(t *testing.T) {
 		if got := s.Repositories[0].Condition; got != agent.ConditionFailed {
 			t.Errorf("condition %s", got)
 		}
-		l.stop(t, 25*time.Second)
+		l.stop(t)
 	})
 }
 
@@ -193,7 +193,7 @@ func TestFinalRefusalsFailAloneAndLeaveNothing(t *testing.T) {
 				if n := len(w.journal()); n != 3 {
 					t.Errorf("%d records, want 3: a refused intent stays", n)
 				}
-				if remnants := l.stop(t, 25*time.Second); len(remnants) != 0 || len(w.allKeys()) != 0 {
+				if remnants := l.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 {
 					t.Errorf("remnants %v, keys %v", remnants, w.allKeys())
 				}
 			})
@@ -218,7 +218,7 @@ func TestRateLimitIsWaitedFor(t *testing.T) {
 		if took := time.Since(began); took < time.Hour {
 			t.Errorf("came back after %v, the forge asked for an hour", took)
 		}
-		l.stop(t, 25*time.Second)
+		l.stop(t)
 	})
 }
 
@@ -241,7 +241,7 @@ func TestKeyInUseElsewhereAndTitleClashAreGotAround(t *testing.T) {
 			if diff := cmp.Diff(oneEach, w.allKeys()); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", class, diff)
 			}
-			if remnants := l.stop(t, 25*time.Second); len(remnants) != 0 || len(w.allKeys()) != 0 {
+			if remnants := l.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 {
 				t.Errorf("%s: remnants %v, keys %v", class, remnants, w.allKeys())
 			}
 		})
@@ -269,7 +269,7 @@ func TestJournalThatCannotBeWrittenRegistersNothing(t *testing.T) {
 		w.mu.Lock()
 		w.putErr = errors.New("no space left on device")
 		w.mu.Unlock()
-		if remnants := l.stop(t, 25*time.Second); len(remnants) != 0 || len(w.allKeys()) != 0 {
+		if remnants := l.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 {
 			t.Errorf("with a full disk at stop: remnants %v, keys %v", remnants, w.allKeys())
 		}
 	})
@@ -290,7 +290,7 @@ func TestTagsFollowTheForgesClock(t *testing.T) {
 			if d := tag.Expires.Sub(want).Abs(); d > time.Minute {
 				t.Errorf("tag expires at %v, want about %v by the forge's clock", tag.Expires, want)
 			}
-			if remnants := l.stop(t, 25*time.Second); len(remnants) != 0 {
+			if remnants := l.stop(t); len(remnants) != 0 {
 				t.Errorf("remnants: %v", remnants)
 			}
 		})
@@ -312,7 +312,7 @@ func TestForgeThatGrantsWriteForReadIsNotUsed(t *testing.T) {
 		if _, lent := w.lent["tea/acme/api"]; lent {
 			t.Error("the key was lent")
 		}
-		if remnants := l.stop(t, 25*time.Second); len(remnants) != 0 || len(w.allKeys()) != 0 {
+		if remnants := l.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 {
 			t.Errorf("remnants %v, keys %v", remnants, w.allKeys())
 		}
 	})

@@ -137,7 +137,7 @@ func (r *registration) stumble(ctx context.Context, err error) time.Duration {
 			r.withdraw()
 		}
 	})
-	r.log().Warn("repository is not usable",
+	r.log().WarnContext(ctx, "repository is not usable",
 		slog.String("reason", err.Error()), slog.String("next", provision.NextStep(err)),
 		slog.String("class", string(class)), slog.Duration("retry_in", wait))
 	return wait
@@ -232,6 +232,7 @@ func (r *registration) ask(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return r.refused(notSent(r.forge.Name, r.target, context.Cause(ctx)))
 	}
+	//nolint:contextcheck // a stop lets a request under way be answered
 	remote, err := r.forge.register(r.agent.requests, r.target, provision.KeyRequest{
 		Title: r.record.Title, Key: r.public, Access: r.access.Access, Expires: r.record.Expires,
 	})
@@ -240,7 +241,7 @@ func (r *registration) ask(ctx context.Context) error {
 		return r.registered(remote)
 	case provision.IsUncertain(err):
 		r.agent.update(func() { r.lost = true })
-		r.log().Warn("the answer to a registration was lost; asking the forge's list", slog.String("reason", err.Error()))
+		r.log().WarnContext(ctx, "the answer to a registration was lost; asking the forge's list", slog.String("reason", err.Error()))
 		if found, listErr := r.settle(ctx); found || listErr != nil {
 			return listErr
 		}
@@ -325,10 +326,10 @@ func (r *registration) verify(ctx context.Context) error {
 	rec := r.record
 	rec.State, rec.VerifiedAt = Verified, time.Now().UTC()
 	if err := r.agent.options.Journal.Put(rec); err != nil {
-		r.log().Warn("the journal does not say verified", slog.String("error", err.Error()))
+		r.log().WarnContext(ctx, "the journal does not say verified", slog.String("error", err.Error()))
 	}
 	r.agent.update(func() { r.publish(rec) })
-	r.log().Info("verified", slog.String("access", string(r.access.Access)))
+	r.log().InfoContext(ctx, "verified", slog.String("access", string(r.access.Access)))
 	return nil
 }
 

@@ -58,7 +58,7 @@ func (a *Agent) Revoke(ctx context.Context) ([]Remnant, error) {
 			k.Wipe()
 		}
 	})
-	a.log.Info("revoked", slog.Int("keys_that_may_remain", len(remnants)))
+	a.log.InfoContext(ctx, "revoked", slog.Int("keys_that_may_remain", len(remnants)))
 	return remnants, nil
 }
 
@@ -112,7 +112,7 @@ func (l *leftover) firstDelete(ctx context.Context) {
 		err = l.delete(ctx, f, *l.remote)
 	}
 	if err != nil {
-		l.log().Warn("delete failed, trying again", slog.String("reason", err.Error()))
+		l.log().WarnContext(ctx, "delete failed, trying again", slog.String("reason", err.Error()))
 	}
 }
 

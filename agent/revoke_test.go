@@ -24,13 +24,9 @@ func foreignKey(t *testing.T, f *stubForge, path string) provision.Registration 
 	}
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
-	reg, err := f.add(provision.Target{Path: path}, provision.KeyRequest{
+	return f.add(provision.Target{Path: path}, provision.KeyRequest{
 		Title: "deploykeyd:ci:m2:0123456789abcdef:20260101T000000Z", Key: public, Access: provision.Read,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return reg
 }
 
 // G6: a title that is not the one given, or a foreign key under our id, is
@@ -87,7 +83,7 @@ func TestG9DeletionIsBelievedOnlyFromTheList(t *testing.T) {
 		w.forge("tea").revoke = func(string) error { return errSaysGone }
 		l := w.start(t, w.options())
 		l.awaitReady(t, time.Second)
-		remnants := l.stop(t, 25*time.Second)
+		remnants := l.stop(t)
 		if len(remnants) != 2 {
 			t.Fatalf("remnants %+v, want both keys of the lying forge", remnants)
 		}
@@ -111,7 +107,7 @@ func TestStopObeysItsDeadline(t *testing.T) {
 		w.forges["hub"].latency = time.Hour
 		w.mu.Unlock()
 		began := time.Now()
-		remnants := l.stop(t, 25*time.Second)
+		remnants := l.stop(t)
 		if took := time.Since(began); took > 26*time.Second {
 			t.Errorf("the stop took %v", took)
 		}
@@ -131,7 +127,7 @@ func TestStopWaitsForAnAnswerUnderWay(t *testing.T) {
 		w.forge("hub").latency = 2 * time.Second
 		l := w.start(t, w.options())
 		time.Sleep(time.Second) //nolint:forbidigo // virtual time
-		if remnants := l.stop(t, 25*time.Second); len(remnants) != 0 || len(w.allKeys()) != 0 {
+		if remnants := l.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 {
 			t.Errorf("remnants %v, keys %v", remnants, w.allKeys())
 		}
 	})
@@ -150,7 +146,7 @@ func TestStopBeforeAnythingWasSentIsClean(t *testing.T) {
 		}
 		l := w.start(t, w.options())
 		time.Sleep(time.Minute) //nolint:forbidigo // virtual time
-		if remnants := l.stop(t, 25*time.Second); len(remnants) != 0 || len(w.journal()) != 0 {
+		if remnants := l.stop(t); len(remnants) != 0 || len(w.journal()) != 0 {
 			t.Errorf("remnants %v, records %d: nothing was ever sent", remnants, len(w.journal()))
 		}
 	})
@@ -168,7 +164,7 @@ func TestForgeGoneFromTheConfigurationIsNamed(t *testing.T) {
 		second := w.start(t, o)
 		second.awaitReady(t, time.Minute)
 		time.Sleep(time.Minute) //nolint:forbidigo // virtual time
-		remnants := second.stop(t, 25*time.Second)
+		remnants := second.stop(t)
 		if len(remnants) != 2 || !strings.Contains(remnants[0].Reason, "https://tea.test") || remnants[0].Next == "" {
 			t.Errorf("remnants %+v", remnants)
 		}
@@ -200,7 +196,7 @@ func TestConfigurationChangedBetweenRuns(t *testing.T) {
 				t.Errorf("%s has %d keys, want %d", path, n, want)
 			}
 		}
-		if remnants := second.stop(t, 25*time.Second); len(remnants) != 0 {
+		if remnants := second.stop(t); len(remnants) != 0 {
 			t.Errorf("remnants %+v", remnants)
 		}
 	})
@@ -227,7 +223,7 @@ func TestWeakMachineLeavesOtherBootsAloneUntilTheyExpire(t *testing.T) {
 		if n := len(w.forge("tea").live("acme/api")); n != 1 {
 			t.Errorf("%d keys after the expiry, want ours alone", n)
 		}
-		if remnants := second.stop(t, 25*time.Second); len(remnants) != 0 {
+		if remnants := second.stop(t); len(remnants) != 0 {
 			t.Errorf("remnants %+v", remnants)
 		}
 	})
@@ -250,7 +246,7 @@ func TestRevokeByCommandLeavesTheAgentWithoutKeys(t *testing.T) {
 		if _, err := l.Verify(t.Context()); err == nil {
 			t.Error("verify after revoke went on")
 		}
-		if remnants := l.stop(t, 25*time.Second); len(remnants) != 0 {
+		if remnants := l.stop(t); len(remnants) != 0 {
 			t.Errorf("remnants %v", remnants)
 		}
 	})

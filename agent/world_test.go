@@ -3,8 +3,6 @@ package agent_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -159,165 +157,6 @@ func (w *world) Withdraw(forge string, repo provision.Repository, _ *key.Key) {
 	delete(w.lent, forge+"/"+string(repo))
 }
 
-// stubForge is a forge in memory with the faults that matter to a life cycle.
-type stubForge struct {
-	world   *world
-	name    string
-	keys    map[string][]provision.Registration
-	nextID  int
-	offset  time.Duration // of the forge's clock from the machine's
-	latency time.Duration
-	// register, when set, decides about a request; list and revoke likewise.
-	register func(path string) fault
-	list     func(path string) error
-	revoke   func(path string) error
-	pending  sync.WaitGroup // late effects
-}
-
-// fault is what becomes of a request to register.
-type fault struct {
-	refuse error         // a definite refusal: no effect
-	lost   bool          // the answer does not come back
-	none   bool          // with lost: and it has no effect either
-	late   time.Duration // with lost: it takes effect that much later
-}
-
-func (w *world) forge(name string) *stubForge {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.forges[name] == nil {
-		w.forges[name] = &stubForge{world: w, name: name, keys: map[string][]provision.Registration{}}
-	}
-	return w.forges[name]
-}
-
-func (f *stubForge) wait(ctx context.Context) error {
-	if f.latency == 0 {
-		return nil
-	}
-	select {
-	case <-time.After(f.latency):
-		return nil
-	case <-ctx.Done():
-		return &provision.Error{Op: "request", Forge: f.name, Class: provision.Transient, Uncertain: true, Message: "cut", Err: ctx.Err()}
-	}
-}
-
-func (f *stubForge) Time(context.Context) (time.Time, error) { return time.Now().Add(f.offset), nil }
-
-func (f *stubForge) Register(ctx context.Context, t provision.Target, req provision.KeyRequest) (provision.Registration, error) {
-	lost := &provision.Error{Op: "register", Forge: f.name, Target: t, Class: provision.Transient, Uncertain: true, Message: "no answer"}
-	w := f.world
-	w.mu.Lock()
-	effect, dies := w.step("register " + t.Path)
-	var flaw fault
-	if f.register != nil && effect {
-		flaw = f.register(t.Path)
-	}
-	switch {
-	case !effect:
-	case flaw.refuse != nil:
-		w.mu.Unlock()
-		return provision.Registration{}, flaw.refuse
-	case flaw.none:
-	case flaw.late > 0:
-		f.pending.Go(func() {
-			time.Sleep(flaw.late) //nolint:forbidigo // virtual time
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			_, _ = f.add(t, req)
-		})
-	default:
-		reg, err := f.add(t, req)
-		w.mu.Unlock()
-		switch {
-		case err != nil:
-			return provision.Registration{}, err
-		case dies || flaw.lost:
-			return provision.Registration{}, lost
-		}
-		return reg, f.wait(ctx)
-	}
-	w.mu.Unlock()
-	return provision.Registration{}, lost
-}
-
-func (f *stubForge) add(t provision.Target, req provision.KeyRequest) (provision.Registration, error) {
-	for _, r := range f.keys[t.Path] {
-		if r.Key == req.Key {
-			return r, nil
-		}
-	}
-	f.nextID++
-	r := provision.Registration{
-		ID: fmt.Sprint(f.nextID), Title: req.Title, Key: req.Key, Access: req.Access, Created: time.Now().Add(f.offset),
-	}
-	f.keys[t.Path] = append(f.keys[t.Path], r)
-	return r, nil
-}
-
-func (f *stubForge) List(ctx context.Context, t provision.Target) iter.Seq2[provision.Registration, error] {
-	return func(yield func(provision.Registration, error) bool) {
-		w := f.world
-		w.mu.Lock()
-		_, dies := w.step("list " + t.Path)
-		keys := slices.Clone(f.keys[t.Path])
-		var err error
-		if f.list != nil {
-			err = f.list(t.Path)
-		}
-		w.mu.Unlock()
-		if dies {
-			err = errDead
-		}
-		if err == nil {
-			err = f.wait(ctx)
-		}
-		if err != nil {
-			yield(provision.Registration{}, err)
-			return
-		}
-		for _, r := range keys {
-			if !yield(r, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (f *stubForge) Revoke(ctx context.Context, t provision.Target, reg provision.Registration) error {
-	w := f.world
-	w.mu.Lock()
-	effect, dies := w.step("delete " + t.Path)
-	var err error
-	if f.revoke != nil && effect {
-		err = f.revoke(t.Path)
-	}
-	if effect && err == nil {
-		f.keys[t.Path] = slices.DeleteFunc(f.keys[t.Path], func(r provision.Registration) bool { return r.ID == reg.ID })
-	}
-	w.mu.Unlock()
-	if dies {
-		return errDead
-	}
-	if errors.Is(err, errSaysGone) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return f.wait(ctx)
-}
-
-// errSaysGone makes a forge claim a deletion that it does not make.
-var errSaysGone = errors.New("claims to have deleted")
-
-func (f *stubForge) live(path string) []provision.Registration {
-	f.world.mu.Lock()
-	defer f.world.mu.Unlock()
-	return slices.Clone(f.keys[path])
-}
-
 // life is one run of an agent in a world.
 type life struct {
 	*agent.Agent
@@ -377,13 +216,13 @@ func (l *life) awaitReady(t *testing.T, within time.Duration) {
 }
 
 // stop ends the life as SIGTERM does.
-func (l *life) stop(t *testing.T, within time.Duration) []agent.Remnant {
+func (l *life) stop(t *testing.T) []agent.Remnant {
 	t.Helper()
 	l.cancel()
 	if <-l.done; l.err != nil {
 		t.Fatalf("run: %v", l.err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), within)
+	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
 	defer cancel()
 	remnants, err := l.Revoke(ctx)
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"sync"
 	"testing"
 
-	"deploykeyd/agent/key"
-
 	"golang.org/x/crypto/ssh"
+
+	"deploykeyd/agent/key"
 )
 
 // algorithms lists what each key type must be able to sign with; the first is

@@ -103,7 +103,7 @@ func TestFieldsHideThePrivateBytes(t *testing.T) {
 	seed := private.(ed25519.PrivateKey).Seed()
 	forms := []string{
 		fmt.Sprintf("%x", seed[:8]), fmt.Sprintf("%X", seed[:8]), fmt.Sprintf("% x", seed[:8]), string(seed[:8]),
-		strings.Trim(fmt.Sprint(seed[:8]), "[]"), strings.Trim(fmt.Sprintf("%03d", seed[:8]), "[]"),
+		strings.Trim(fmt.Sprintf("%d", seed[:8]), "[]"), strings.Trim(fmt.Sprintf("%03d", seed[:8]), "[]"),
 		strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", seed[:8]), "[]byte{"), "}"),
 	}
 	var out bytes.Buffer

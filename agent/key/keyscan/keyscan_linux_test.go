@@ -1,0 +1,115 @@
+package keyscan_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"deploykeyd/agent/key"
+	"deploykeyd/agent/key/keyscan"
+)
+
+func TestSearchFindsEveryForm(t *testing.T) {
+	k, err := key.Generate(key.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire := k.Public()
+	secret, err := keyscan.Extract(os.Getpid(), ed25519.PublicKey(wire[len(wire)-ed25519.PublicKeySize:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := fmt.Sprintf("%v %+v %#v %s", secret, secret, secret, secret); strings.Contains(s, hex.EncodeToString(secret.Raw())) || !strings.Contains(s, "redacted") {
+		t.Error("the secret prints")
+	}
+	seed := secret.Raw()
+	forms := map[string][]byte{
+		"raw":             seed,
+		"first half":      seed[:16],
+		"second half":     seed[16:],
+		"hex":             []byte(hex.EncodeToString(seed)),
+		"upper hex":       bytes.ToUpper([]byte(hex.EncodeToString(seed[16:]))),
+		"base64":          []byte(base64.StdEncoding.EncodeToString(seed)),
+		"url base64":      []byte(base64.RawURLEncoding.EncodeToString(seed)),
+		"base64 of more":  []byte(base64.StdEncoding.EncodeToString(append([]byte("ab"), seed...))),
+		"base64 of half":  []byte(base64.StdEncoding.EncodeToString(append([]byte("a"), seed[16:]...))),
+		"planted base64":  secret.Base64(),
+		"planted hex":     secret.Hex(),
+		"across a border": append(bytes.Repeat([]byte{'x'}, 1<<20-5), seed[:16]...),
+	}
+	for name, text := range forms {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "planted"), append([]byte("before "), text...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		report, err := keyscan.Search(t.Context(), dir, time.Now().Add(-time.Minute), secret)
+		if err != nil || len(report.Hits) != 1 {
+			t.Errorf("%s: hits %v, error %v", name, report.Hits, err)
+		}
+	}
+
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "harmless"), wire, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := keyscan.Search(t.Context(), dir, time.Time{}, secret); err != nil || report.Read != 1 || len(report.Hits) != 0 {
+		t.Errorf("the public key alone: %+v, error %v", report, err)
+	}
+	if report, err := keyscan.Search(t.Context(), dir, time.Now().Add(time.Hour), secret); err != nil || report.Read != 0 || report.Looked != 1 {
+		t.Errorf("unchanged files: %+v, error %v", report, err)
+	}
+	k.Wipe()
+}
+
+func TestSearchProcessReadsDeletedOpenFiles(t *testing.T) {
+	k, err := key.Generate(key.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire := k.Public()
+	secret, err := keyscan.Extract(os.Getpid(), ed25519.PublicKey(wire[len(wire)-ed25519.PublicKeySize:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report, err := keyscan.SearchProcess(os.Getpid(), secret); err != nil || len(report.Hits) != 0 || report.Read < 4 {
+		t.Fatalf("before: %+v, error %v", report, err)
+	}
+	f, err := os.CreateTemp(t.TempDir(), "open")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write(secret.Raw()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := keyscan.SearchProcess(os.Getpid(), secret); err != nil || len(report.Hits) != 1 {
+		t.Errorf("with a deleted open file: %+v, error %v", report, err)
+	}
+	k.Wipe()
+}
+
+func TestExtractNeedsThePrivateHalf(t *testing.T) {
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := key.Generate(key.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Wipe()
+	wire := k.Public()
+	if _, err := keyscan.Extract(os.Getpid(), ed25519.PublicKey(wire[len(wire)-ed25519.PublicKeySize:])); err == nil {
+		t.Errorf("a wiped key was found in memory (control key %x)", public[:4])
+	}
+}

@@ -1,0 +1,81 @@
+package keyscan
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"strings"
+)
+
+// Secret is an Ed25519 seed to search for. It does not print.
+type Secret struct{ seed []byte }
+
+// String hides the seed.
+func (*Secret) String() string { return "[redacted]" }
+
+// GoString hides the seed.
+func (*Secret) GoString() string { return "[redacted]" }
+
+// Raw returns the seed as it is. Like Base64 and Hex it is a form to plant, to
+// prove that a search finds it.
+func (s *Secret) Raw() []byte { return bytes.Clone(s.seed) }
+
+// Base64 returns the seed as it looks inside a longer base64 text, at an offset
+// that is no multiple of three.
+func (s *Secret) Base64() []byte {
+	return []byte(base64.StdEncoding.EncodeToString(append([]byte("x"), s.seed...)))
+}
+
+// Hex returns the first half of the seed in hex.
+func (s *Secret) Hex() []byte { return []byte(hex.EncodeToString(s.seed[:len(s.seed)/2])) }
+
+// needles returns every form of either half: whoever has the whole has a half.
+func (s *Secret) needles() [][]byte {
+	half := len(s.seed) / 2
+	var list [][]byte
+	for _, part := range [][]byte{s.seed[:half], s.seed[half:]} {
+		lower := hex.EncodeToString(part)
+		list = append(list, part, []byte(lower), []byte(strings.ToUpper(lower)))
+		for shift := range 3 {
+			list = append(list,
+				base64Inside(base64.StdEncoding, part, shift), base64Inside(base64.URLEncoding, part, shift))
+		}
+	}
+	return list
+}
+
+func allNeedles(secrets []*Secret) [][]byte {
+	var list [][]byte
+	for _, s := range secrets {
+		list = append(list, s.needles()...)
+	}
+	return list
+}
+
+// base64Inside returns the characters that part alone decides when it stands
+// shift bytes after a multiple of three in a longer text.
+func base64Inside(enc *base64.Encoding, part []byte, shift int) []byte {
+	text := enc.EncodeToString(append(make([]byte, shift), part...))
+	first := (8*shift + 5) / 6
+	last := 8 * (shift + len(part)) / 6
+	return []byte(text[first:last])
+}
+
+// contains reports whether any needle is in text.
+func contains(text []byte, needles [][]byte) bool {
+	for _, n := range needles {
+		if bytes.Contains(text, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// longest returns the length of the longest needle.
+func longest(needles [][]byte) int {
+	n := 0
+	for _, needle := range needles {
+		n = max(n, len(needle))
+	}
+	return n
+}
