@@ -1,0 +1,75 @@
+package sshagent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+)
+
+// maxClaim is how much of a command line an audit line holds, in bytes.
+const maxClaim = 300
+
+// audit writes one line for each signature and each refusal.
+type audit struct{ logger *slog.Logger }
+
+// event is what a client asked for.
+type event struct {
+	action     string // connect, list, sign, bind, extension, message or other
+	key        string // fingerprint
+	forge      string
+	repository string // for which the key was shown; follows from the client's claim
+}
+
+func (a *audit) signed(ctx context.Context, s *session, e event) {
+	a.write(ctx, slog.LevelInfo, s, e, slog.String("decision", "signed"))
+}
+
+func (a *audit) refused(ctx context.Context, s *session, e event, err error) {
+	attrs := []slog.Attr{slog.String("decision", "refused"), slog.String("reason", err.Error())}
+	if r, ok := errors.AsType[*refusal](err); ok && r.next != "" {
+		attrs = append(attrs, slog.String("next", r.next))
+	}
+	a.write(ctx, slog.LevelWarn, s, e, attrs...)
+}
+
+// write puts what the kernel says about the client first, then its own claim,
+// then what it asked for.
+func (a *audit) write(ctx context.Context, level slog.Level, s *session, e event, decision ...slog.Attr) {
+	if !a.logger.Enabled(ctx, level) {
+		return
+	}
+	c := s.caller
+	attrs := []slog.Attr{
+		slog.String("socket", s.audience.name),
+		slog.Uint64("uid", uint64(c.UID)), slog.Uint64("gid", uint64(c.GID)), slog.Int64("pid", int64(c.PID)),
+	}
+	text := func(name, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(name, value))
+		}
+	}
+	text("exe", printable(c.facts.Exe))
+	text("comm", printable(c.facts.Comm))
+	text("cgroup", printable(c.facts.Cgroup))
+	text("command_line", printable(strings.Join(c.line, " ")))
+	text("action", e.action)
+	text("forge", e.forge)
+	text("repository", e.repository)
+	text("key", e.key)
+	attrs = append(attrs, slog.Bool("bound", s.binding.done()))
+	a.logger.LogAttrs(ctx, level, "agent request", append(attrs, decision...)...)
+}
+
+// printable returns what another process chose, in at most maxClaim bytes of
+// plain ASCII, so that it cannot forge a line of the log or steer a terminal.
+func printable(s string) string {
+	cut := len(s) > maxClaim
+	q := strconv.QuoteToASCII(s[:min(len(s), maxClaim)])
+	q = strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
+	if cut = cut || len(q) > maxClaim; cut {
+		q = q[:min(len(q), maxClaim)] + "..."
+	}
+	return q
+}

@@ -1,0 +1,152 @@
+package sshagent
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"deploykeyd/provision"
+)
+
+// refusal is why a client gets nothing.
+type refusal struct {
+	reason string
+	next   string // the next step for a person; may be empty
+}
+
+func (r *refusal) Error() string { return r.reason }
+
+func refuse(format string, args ...any) *refusal {
+	return &refusal{reason: fmt.Sprintf(format, args...)}
+}
+
+// choose returns the loans whose keys a client is shown. An SSH server takes
+// the first key that it knows, even when another one of the list would open the
+// repository: so a list must not have two keys that one server may know, unless
+// each of them is for the very repository.
+//
+// bound are the forges that have the host key to which the client has bound its
+// connection, nil without a bind.
+func choose(all, bound []*Forge, h hint, loans []loan) ([]loan, error) {
+	forges, err := candidates(all, bound, h)
+	if err != nil {
+		return nil, err
+	}
+	if h.path != "" {
+		if found := forRepository(forges, h.path, loans); len(found) > 0 {
+			return found, nil
+		}
+	}
+	var shown []loan
+	why := refuse("no forge is configured")
+	for _, f := range forges {
+		l, err := only(f, h, loans)
+		switch {
+		case err != nil:
+			why = err
+		case sharesServer(f, forges, loans):
+			why = &refusal{
+				fmt.Sprintf("several forges of the configuration are on %s and the client does not say which repository it wants", f.SSH.Host),
+				nameTheRepository,
+			}
+		default:
+			shown = append(shown, l)
+		}
+	}
+	if len(shown) > 0 {
+		return shown, nil
+	}
+	return nil, why
+}
+
+const nameTheRepository = "let git start OpenSSH itself: the command line of a client must end with the host and git's command"
+
+// candidates returns the forges that the client may be talking to.
+func candidates(all, bound []*Forge, h hint) ([]*Forge, error) {
+	forges := all
+	onHost := func(f *Forge) bool { return h.host != "" && strings.EqualFold(f.SSH.Host, h.host) }
+	switch {
+	case len(bound) > 0:
+		// The host argument may be a name of the user's own ssh_config.
+		forges = narrow(bound, onHost)
+	case h.host != "" && !slices.ContainsFunc(all, onHost):
+		return nil, &refusal{
+			fmt.Sprintf("%.100q is the SSH host of no configured forge", h.host),
+			"use the forge's own host name in the clone URL",
+		}
+	case h.host != "":
+		forges = narrow(all, onHost)
+	}
+	return narrow(forges, func(f *Forge) bool { return f.SSH.Port == h.port }), nil
+}
+
+// sharesServer reports whether a key of another of the forges may be known to
+// f's SSH server too.
+func sharesServer(f *Forge, forges []*Forge, loans []loan) bool {
+	return slices.ContainsFunc(loans, func(l loan) bool {
+		return l.forge != f && slices.Contains(forges, l.forge) &&
+			strings.EqualFold(l.forge.SSH.KnownHost(), f.SSH.KnownHost())
+	})
+}
+
+// forRepository returns, for each forge, the newest loan for the repository
+// that path names.
+func forRepository(forges []*Forge, path string, loans []loan) []loan {
+	var found []loan
+	for _, f := range forges {
+		repo, err := provision.ParseClonePath(f.Kind, path)
+		if err != nil {
+			continue
+		}
+		for _, l := range loans {
+			if l.forge == f && provision.Same(l.repository, repo) {
+				found = append(found, l)
+				break
+			}
+		}
+	}
+	return found
+}
+
+// only returns the loan of the one key of a forge that a client may be shown
+// whose repository is unknown, or is none of those lent.
+func only(f *Forge, h hint, loans []loan) (loan, *refusal) {
+	var keys []loan
+	uses := map[string]int{}
+	for _, l := range loans {
+		if l.forge != f {
+			continue
+		}
+		if uses[string(l.blob)] == 0 {
+			keys = append(keys, l)
+		}
+		uses[string(l.blob)]++
+	}
+	switch {
+	case len(keys) == 0:
+		return loan{}, &refusal{
+			fmt.Sprintf("no key of forge %s is lent yet", f.Name),
+			"deploykeyd status says what it waits for",
+		}
+	case f.sharesKeys():
+		// During a rotation there are two: the one that opens more repositories.
+		best := keys[0]
+		for _, l := range keys[1:] {
+			if uses[string(l.blob)] > uses[string(best.blob)] {
+				best = l
+			}
+		}
+		return best, nil
+	case h.path != "":
+		return loan{}, &refusal{
+			fmt.Sprintf("no key for %.100q is lent on forge %s", h.path, f.Name),
+			"deploykeyd status lists the repositories and what they wait for",
+		}
+	case len(keys) > 1:
+		return loan{}, &refusal{
+			fmt.Sprintf("forge %s has %d keys and the client does not say which repository it wants", f.Name, len(keys)),
+			nameTheRepository,
+		}
+	}
+	return keys[0], nil
+}

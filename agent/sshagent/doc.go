@@ -1,0 +1,24 @@
+// Package sshagent owns the ssh-agent protocol: it lends keys to the users of
+// the machine over a socket, decides which key a client is shown, and signs
+// nothing but SSH logins at the key's own forge.
+//
+// It never returns a private byte, takes a key from a client, or believes what
+// a client says about itself beyond choosing which public key to show.
+//
+// The protocol is that of draft-ietf-sshm-ssh-agent; the session-bind extension
+// and the hostbound method are those of OpenSSH's PROTOCOL.agent and PROTOCOL.
+//
+// # What is signed
+//
+// The bytes to sign must be, from the first to the last, a login request
+// (SSH_MSG_USERAUTH_REQUEST, RFC 4252 section 7) for the service ssh-connection
+// with the method publickey or publickey-hostbound-v00@openssh.com, as the
+// forge's SSH user, with the very key that is asked to sign. File signatures
+// (SSHSIG), SHA-1 and everything else are refused.
+//
+// A client that binds its connection to an SSH session, as OpenSSH does since
+// 8.9, proves which host key it met. That key must be pinned for the forge of
+// the key that signs later, and the login must carry that session. A bind that
+// is refused poisons its connection, because OpenSSH goes on after a refusal as
+// if nothing had happened: nothing is signed on it any more.
+package sshagent

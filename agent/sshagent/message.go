@@ -1,0 +1,114 @@
+package sshagent
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// The message numbers of draft-ietf-sshm-ssh-agent, section 6.1, that are
+// understood or sent. Requests to add or remove keys, to lock, and those for
+// smart cards are not among them: they are refused like unknown ones.
+const (
+	msgFailure           = 5
+	msgSuccess           = 6
+	msgRequestIdentities = 11
+	msgIdentitiesAnswer  = 12
+	msgSignRequest       = 13
+	msgSignResponse      = 14
+	msgExtension         = 27
+	msgExtensionFailure  = 28
+	msgExtensionResponse = 29
+)
+
+// The extensions that are understood.
+const (
+	extQuery       = "query"
+	extSessionBind = "session-bind@openssh.com"
+)
+
+// maxMessage is the longest message that is read, in bytes; OpenSSH's agent has
+// the same limit. The longest honest one is a login with a large RSA key.
+const maxMessage = 256 << 10
+
+// Times of a connection.
+const (
+	maxAge      = 5 * time.Minute  // of a connection, whatever it does
+	idleLimit   = 2 * time.Minute  // between two messages
+	arriveLimit = 10 * time.Second // from a message's first byte to its last
+	replyLimit  = 10 * time.Second // for a reply to be taken
+)
+
+// messages reads requests from a connection and writes replies to it.
+type messages struct {
+	conn net.Conn
+	in   *bufio.Reader
+	end  time.Time // when the connection is too old
+	body bytes.Buffer
+}
+
+func newMessages(conn net.Conn) *messages {
+	return &messages{conn: conn, in: bufio.NewReader(conn), end: time.Now().Add(maxAge)}
+}
+
+// tooLongError is a message that is not read.
+type tooLongError struct{ size uint32 }
+
+func (e tooLongError) Error() string {
+	return fmt.Sprintf("the message has %d bytes: 1 to %d are allowed", e.size, maxMessage)
+}
+
+// next returns the next message, which is valid until next is called again. The
+// buffer grows with what arrives, not with what the client announces.
+func (m *messages) next() ([]byte, error) {
+	if err := m.conn.SetReadDeadline(m.within(idleLimit)); err != nil {
+		return nil, err
+	}
+	if _, err := m.in.Peek(1); err != nil {
+		return nil, err
+	}
+	if err := m.conn.SetReadDeadline(m.within(arriveLimit)); err != nil {
+		return nil, err
+	}
+	var length [4]byte
+	if _, err := io.ReadFull(m.in, length[:]); err != nil {
+		return nil, err
+	}
+	size := binary.BigEndian.Uint32(length[:])
+	if size == 0 || size > maxMessage {
+		return nil, tooLongError{size}
+	}
+	if m.body.Cap() > 16<<10 {
+		m.body = bytes.Buffer{}
+	}
+	m.body.Reset()
+	if _, err := io.CopyN(&m.body, m.in, int64(size)); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	return m.body.Bytes(), nil
+}
+
+// reply sends a message.
+func (m *messages) reply(message []byte) error {
+	if err := m.conn.SetWriteDeadline(m.within(replyLimit)); err != nil {
+		return err
+	}
+	_, err := m.conn.Write(appendString(make([]byte, 0, 4+len(message)), message))
+	return err
+}
+
+func (m *messages) within(d time.Duration) time.Time {
+	t := time.Now().Add(d)
+	if t.After(m.end) {
+		return m.end
+	}
+	return t
+}

@@ -1,0 +1,177 @@
+package sshagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"deploykeyd/agent/key"
+	"deploykeyd/agent/unixsock"
+	"deploykeyd/provision"
+)
+
+// Options say what a Server serves, and whom.
+type Options struct {
+	Forges []Forge
+	Users  *unixsock.Users // who may use the published keys; nil means nobody
+	Logger *slog.Logger    // for the audit lines; nil discards them
+}
+
+// Server lends keys over sockets. It is safe for concurrent use.
+type Server struct {
+	forges []*Forge
+	ring   Keyring
+	users  *audience
+	audit  *audit
+	open   connections
+}
+
+// New returns a server that lends no key yet.
+func New(o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{audit: &audit{o.Logger}}
+	for _, f := range o.Forges {
+		s.forges = append(s.forges, &f)
+	}
+	admit := func(unixsock.Peer) bool { return false }
+	if o.Users != nil {
+		admit = o.Users.Allows
+	}
+	s.users = &audience{name: "users", ring: &s.ring, admit: admit}
+	return s
+}
+
+// Publish lends a key to the users for a repository. It takes effect before it
+// returns. A forge that was not in the Options is logged and ignored.
+func (s *Server) Publish(forge string, repo provision.Repository, k *key.Key) {
+	if f := s.forge(forge); f != nil {
+		s.ring.Publish(f, repo, k)
+	}
+}
+
+// Withdraw ends what Publish began, on open connections too. It takes effect
+// before it returns and waits for no client.
+func (s *Server) Withdraw(forge string, repo provision.Repository, k *key.Key) {
+	if f := s.forge(forge); f != nil {
+		s.ring.Withdraw(f, repo, k)
+	}
+}
+
+func (s *Server) forge(name string) *Forge {
+	for _, f := range s.forges {
+		if f.Name == name {
+			return f
+		}
+	}
+	s.audit.logger.Error("unknown forge", slog.String("forge", name))
+	return nil
+}
+
+// Serve lends the published keys on l until ctx ends; then it closes l and
+// every open connection, and returns nil. Another error means that l broke. It
+// may run for several listeners at once. The connections of l must be those of
+// a Unix socket.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, l, s.users)
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, a *audience) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	for {
+		c, err := l.Accept()
+		switch {
+		case err == nil:
+			wg.Go(func() { s.connection(ctx, c, a) })
+		case ctx.Err() != nil:
+			return nil // told to stop
+		case passing(err):
+			s.audit.logger.WarnContext(ctx, "accept failed", slog.Any("error", err))
+			pause(ctx)
+		default:
+			_ = l.Close()
+			return fmt.Errorf("serve the %s socket: %w", a.name, err)
+		}
+	}
+}
+
+// passing reports whether accepting may work again later (accept(2)).
+func passing(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.ECONNABORTED, syscall.EINTR} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// pause gives connections time to end.
+func pause(ctx context.Context) {
+	t := time.NewTimer(100 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// connection serves one client, as far as it may be served at all.
+func (s *Server) connection(ctx context.Context, c net.Conn, a *audience) {
+	defer func() { _ = c.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	peer, err := unixsock.PeerOf(c)
+	if err != nil {
+		s.audit.logger.WarnContext(ctx, "peer unknown", slog.Any("error", err))
+		return
+	}
+	session := &session{forges: s.forges, audience: a, caller: callerOf(peer), audit: s.audit}
+	_ = peer.Close()
+	if !s.open.enter(peer.UID) {
+		session.refused(ctx, event{action: "connect"}, errors.New("too many connections are open"))
+		return
+	}
+	defer s.open.leave(peer.UID)
+	if !a.admit(peer) {
+		session.refused(ctx, event{action: "connect"}, &refusal{
+			fmt.Sprintf("user %d is not listed", peer.UID),
+			"add the user to users: in the configuration if its builds are to use the keys",
+		})
+		return
+	}
+	session.serve(ctx, c)
+}
+
+// serve answers the client's messages until it hangs up, errs beyond repair or
+// has been there for too long.
+func (s *session) serve(ctx context.Context, c net.Conn) {
+	m := newMessages(c)
+	for {
+		message, err := m.next()
+		if err != nil {
+			if _, ok := errors.AsType[tooLongError](err); ok {
+				s.refused(ctx, event{action: "message"}, err)
+				_ = m.reply([]byte{msgFailure})
+			}
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				s.refused(ctx, event{action: "message"}, errors.New("the message ends before its announced length"))
+			}
+			return
+		}
+		if err := m.reply(s.answer(ctx, message)); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package sshagent_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"deploykeyd/agent/unixsock"
+)
+
+func TestVerificationShowsOneKeyToUsAlone(t *testing.T) {
+	w := newWorld(t, "61234") // we are no user of the published keys
+	dir := folder(t)
+	v, err := w.server.OpenVerification(dir, "hub", "acme/new", w.keys["foreign"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]fs.FileMode{
+		filepath.Dir(v.Path()): fs.ModeDir | 0o700, v.Path(): fs.ModeSocket | 0o600,
+	} {
+		if info, err := os.Lstat(path); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, %v, want %v", path, info.Mode(), err, want)
+		}
+	}
+	c, err := unixsock.Dial(t.Context(), v.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"deploykeyd hub acme/new"}, listed(t, c)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	w.must(t, c, login{key: w.keys["api"].Public()}.request(), failure)
+	w.must(t, c, login{key: w.keys["foreign"].Public(), user: "root"}.request(), failure)
+	if n := v.Signatures(); n != 0 {
+		t.Errorf("%d signatures before the first", n)
+	}
+	w.must(t, c, bind{host: w.hosts["hub"]}.request(t), success)
+	w.must(t, c, login{key: w.keys["foreign"].Public()}.request(), signAnswer)
+	if n := v.Signatures(); n != 1 {
+		t.Errorf("%d signatures, want 1", n)
+	}
+	if line := w.log.last(t); line["socket"] != "verification" || line["repository"] != "acme/new" || line["forge"] != "hub" {
+		t.Errorf("audit line %v", line)
+	}
+	if err := v.Close(); err != nil {
+		t.Error(err)
+	}
+	hungUp(t, c)
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestOpenVerificationRefuses(t *testing.T) {
+	w := newWorld(t)
+	dir := folder(t)
+	if _, err := w.server.OpenVerification(dir, "elsewhere", "acme/api", w.keys["foreign"]); err == nil {
+		t.Error("unknown forge: no error")
+	}
+	if _, err := w.server.OpenVerification(filepath.Join(dir, "missing"), "hub", "acme/api", w.keys["foreign"]); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing folder: %v", err)
+	}
+	deep := filepath.Join(dir, "a-name-that-is-long-enough-to-pass-the-limit-of-a-socket-path-together-with-everything-else-around-it")
+	if err := os.Mkdir(deep, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.server.OpenVerification(deep, "hub", "acme/api", w.keys["foreign"]); err == nil {
+		t.Error("long path: no error")
+	}
+	if left, err := os.ReadDir(deep); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}

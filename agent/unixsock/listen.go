@@ -1,0 +1,139 @@
+package unixsock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// maxPath is the longest socket path in bytes: sun_path of unix(7) has 108, the
+// last of them for a zero byte.
+const maxPath = 107
+
+// probeTimeout bounds how long Listen asks whether somebody answers.
+const probeTimeout = 2 * time.Second
+
+// Errors in the chain of what Listen returns.
+var (
+	// ErrInUse means that a living process answers at the path.
+	ErrInUse = errors.New("another process answers on this socket")
+	// ErrNotASocket means that the path holds something that Listen must not remove.
+	ErrNotASocket = errors.New("the path exists and is no socket")
+)
+
+// Listener is a net.Listener on a socket file. Close removes the file, unless
+// somebody else has put another one in its place.
+type Listener struct {
+	*net.UnixListener
+	path string
+	file fs.FileInfo
+}
+
+// Listen opens a socket at path with the given permissions. It removes a socket
+// file that nobody answers on, and nothing else: the error wraps ErrInUse when
+// somebody does, and ErrNotASocket when the path is no socket. The directory
+// must exist.
+func Listen(path string, mode fs.FileMode) (*Listener, error) {
+	l, err := listen(path, mode.Perm())
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	return l, nil
+}
+
+func listen(path string, mode fs.FileMode) (*Listener, error) {
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("the path has %d bytes and a socket's may have %d: choose a shorter one", len(path), maxPath)
+	}
+	if err := removeDead(path); err != nil {
+		return nil, err
+	}
+	lc := net.ListenConfig{Control: presetMode(mode)}
+	l, err := lc.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, cause(err)
+	}
+	ul := l.(*net.UnixListener) //nolint:forcetypeassert // what "unix" yields
+	ul.SetUnlinkOnClose(false)  // Close looks first whose file it is
+	file, err := ownFile(path, mode)
+	if err != nil {
+		_ = ul.Close()
+		return nil, err
+	}
+	return &Listener{UnixListener: ul, path: path, file: file}, nil
+}
+
+// ownFile gives the socket file its final permissions. Until then it has fewer:
+// those that the umask left of them.
+func ownFile(path string, mode fs.FileMode) (fs.FileInfo, error) {
+	if err := os.Chmod(path, mode); err != nil {
+		return nil, err
+	}
+	return os.Lstat(path)
+}
+
+// removeDead removes the socket file that a process left behind.
+func removeDead(path string) error {
+	before, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if before.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%w: remove it, or choose another path", ErrNotASocket)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	conn, err := Dial(ctx, path)
+	switch {
+	case err == nil:
+		_ = conn.Close()
+		return fmt.Errorf("%w: stop it first", ErrInUse)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case !errors.Is(err, syscall.ECONNREFUSED):
+		// A full queue or a missing right says nothing about its death.
+		return fmt.Errorf("%w, or seems to (%w): stop it first", ErrInUse, err)
+	}
+	// Somebody who started at the same moment may have taken the path by now.
+	after, err := os.Lstat(path)
+	if err != nil || !os.SameFile(before, after) {
+		return fmt.Errorf("%w: it has just started", ErrInUse)
+	}
+	return os.Remove(path)
+}
+
+// Close stops listening and removes the socket file. Connections that were
+// accepted stay open.
+func (l *Listener) Close() error {
+	if now, err := os.Lstat(l.path); err == nil && os.SameFile(l.file, now) {
+		_ = os.Remove(l.path)
+	}
+	return l.UnixListener.Close()
+}
+
+// Dial connects to the socket at path. The error's chain has the system's
+// reason, such as fs.ErrNotExist or syscall.ECONNREFUSED.
+func Dial(ctx context.Context, path string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", path, cause(err))
+	}
+	return conn, nil
+}
+
+// cause takes off net's wrapping, which names the path a second time.
+func cause(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
+	}
+	return err
+}
