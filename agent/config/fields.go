@@ -1,0 +1,153 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"deploykeyd/provision"
+)
+
+// The table of fields. Its rows are what is accepted, in the order in which the
+// documentation shows them; nothing is accepted that has no row.
+
+func configFields() []field[Config] {
+	return []field[Config]{
+		{spec{
+			name: "fleet", sample: "ci-prod", required: true,
+			doc: "the name under which machines recognise each other's keys",
+		}, readFleet},
+		{spec{
+			name: "machine", sample: "builder-7",
+			doc: "this machine's name; without it, what cloud-init or the system says",
+		}, func(w *walk, v value, c *Config) { c.Machine = w.ownerWord(v) }},
+		{spec{
+			name: "users", sample: "[jenkins]", required: true,
+			doc: "who may use the keys: user names or numeric ids",
+		}, readUsers},
+		{spec{
+			name: "groups", doc: "whose members may use the keys",
+			later: "leave it out, and name each user under users",
+		}, nil},
+		{spec{
+			name: "forges", sample: "[{name: …, kind: …}]", required: true, inner: specs(forgeFields()),
+			doc: "where the repositories are",
+		}, readForges},
+		{spec{
+			name: "key", fallback: "{}", inner: specs(keyFields()),
+			doc: "what the keypairs are like",
+		}, func(w *walk, v value, c *Config) { readMapping(w, v, keyFields(), &c.Key) }},
+		{spec{
+			name: "ready", fallback: string(ReadyAll),
+			doc: "when the machine counts as ready: when all repositories are verified, or any",
+		}, func(w *walk, v value, c *Config) {
+			c.Ready = Ready(w.oneOf(v, string(ReadyAll), string(ReadyAny)))
+		}},
+		{spec{
+			name: "shutdown", fallback: "{}", inner: specs(shutdownFields()),
+			doc: "how the program ends",
+		}, func(w *walk, v value, c *Config) { readMapping(w, v, shutdownFields(), &c.Shutdown) }},
+		{spec{
+			name: "sockets", doc: "a socket for each repository",
+			later: "leave it out: ssh shows the repository it wants to the one socket",
+		}, nil},
+		{spec{
+			name: "sweep", doc: "the removal of what other machines left",
+			later: "leave it out: each machine removes its own keys",
+		}, nil},
+	}
+}
+
+func keyFields() []field[Key] {
+	return []field[Key]{
+		{spec{
+			name: "type", fallback: "ed25519",
+			doc: "ed25519, or ecdsa-p256 or rsa-3072 for hosts in FIPS mode",
+		}, func(w *walk, v value, k *Key) { k.Type = w.oneOf(v, "ed25519", "ecdsa-p256", "rsa-3072") }},
+		{spec{
+			name: "expire", fallback: "24h",
+			doc: "how long after its registration others may remove a key",
+		}, func(w *walk, v value, k *Key) { k.Expire = w.duration(v, 10*time.Minute, provision.MaxTagAhead) }},
+		{spec{
+			name: "rotate", doc: "how often a key is replaced by a new one",
+			later: "leave it out: restart the service for new keys",
+		}, nil},
+	}
+}
+
+func shutdownFields() []field[Shutdown] {
+	return []field[Shutdown]{
+		{spec{
+			name: "timeout", fallback: "25s",
+			doc: "how long the removal of the keys may take at a stop",
+		}, func(w *walk, v value, s *Shutdown) { s.Timeout = w.duration(v, time.Second, 10*time.Minute) }},
+	}
+}
+
+// ownerWordPattern is what an owner tag's fleet and machine are made of, and a
+// forge's name too.
+var ownerWordPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,255}$`)
+
+// ownerWord reads a fleet, a machine or a forge's name.
+func (w *walk) ownerWord(v value) string {
+	const fix = "write a name of letters, digits and . _ -"
+	s, ok := w.text(v, fix)
+	if !ok {
+		return ""
+	}
+	if !ownerWordPattern.MatchString(s) {
+		w.report(v, quote(s)+" is not a name: only letters, digits and . _ - are allowed, 255 at most", fix)
+		return ""
+	}
+	return s
+}
+
+func readFleet(w *walk, v value, c *Config) {
+	c.Fleet = w.ownerWord(v)
+	if c.Fleet == "" {
+		return
+	}
+	// Machines find each other's keys by the fleet in the title: it must be
+	// there whole, whatever the machine is called.
+	for _, k := range provision.Kinds() {
+		limit := provision.TraitsOf(k).TitleLimit
+		longest := strings.Repeat("m", limit)
+		tag, err := provision.NewOwnerTag(c.Fleet, longest, provision.PublicKey{}, time.Time{}, limit)
+		if err != nil || tag.Fleet != c.Fleet {
+			w.report(v, fmt.Sprintf("too long: it must fit into the title of a key, which may have %d bytes, with more than the fleet in it", limit), "choose a shorter name")
+			return
+		}
+	}
+}
+
+var (
+	userPattern   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.@-]{0,255}$`)
+	userIDPattern = regexp.MustCompile(`^(0|[1-9][0-9]{0,9})$`)
+)
+
+// The user ids that stand for "nobody that is known here".
+const (
+	overflowID = "65534"
+	noID       = "4294967295"
+)
+
+func readUsers(w *walk, v value, c *Config) {
+	const fix = "write a list of user names or numeric ids, such as [jenkins, 1001]"
+	seen := map[string]bool{}
+	for _, entry := range w.list(v, fix) {
+		s, ok := w.text(entry, fix)
+		switch {
+		case !ok:
+		case !userPattern.MatchString(s) && !userIDPattern.MatchString(s):
+			w.report(entry, quote(s)+" is neither a user name nor a numeric id", fix)
+		case s == overflowID, s == noID:
+			w.report(entry, "the id "+s+" stands for every user that the system cannot name", "name the user who runs the builds")
+		case seen[s]:
+			w.report(entry, quote(s)+" is listed twice", "remove one of the two")
+		default:
+			seen[s] = true
+			c.Users = append(c.Users, s)
+		}
+	}
+}

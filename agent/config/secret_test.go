@@ -1,0 +1,52 @@
+package config_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"deploykeyd/agent/config"
+)
+
+// TestSecretIsNeverShown puts a literal secret into every shape that it may have
+// by mistake, at every place of a credential, and breaks the file in different
+// ways beside it.
+func TestSecretIsNeverShown(t *testing.T) {
+	shapes := []string{
+		secret, `"` + secret + `"`, "'" + secret + "'", "[" + secret + "]", "{" + secret + "}", "{" + secret + ": x}", "{x: " + secret + "}",
+		"{file: " + secret + "}", "{env: " + secret + "}", "{file: {file: " + secret + "}}", "{command: [get, " + secret + "]}", "{systemd: " + secret + "}",
+		"&" + secret + " x", "*" + secret, "!" + secret + " x", "@" + secret, "%" + secret, "`" + secret, "%% " + secret, secret + ": x", secret + " # " + secret,
+		"|\n%[1]s  " + secret + "\n%[1]s  " + secret, ">\n%[1]s  " + secret, "\n%[1]s  " + secret, "\n%[1]s  - " + secret, "\n%[1]s" + secret, "\n" + secret,
+		"\"" + secret, "[" + secret, "{" + secret, "\"" + secret + "\n%[1]s  " + secret + "\"", "\t" + secret, "x\t" + secret, "x\n\t" + secret,
+		"{file: /x}\n%[1]stoken: " + secret, "{file: /x}\n%[1]spassword: " + secret, "{file: /x}\n%[1]s" + secret + ": x", "{file: /x}\n%[1]s? [" + secret + "]",
+		"\x1b" + secret, "\xff" + secret, "{file: \"/x\\n" + secret + "\"}",
+	}
+	places := []string{
+		"    credential:\n      token: %s\n", "    credential:\n      username: u\n      token: %s\n    bnid: x\n",
+		"    credential: %s\n", "    credential: {token: %s, usename: x}\n", "    credential:\n    token: %s\n", "    token: %s\n", "    password: %s\n",
+		"token: %s\n", "- token: %s\n",
+	}
+	for _, place := range places {
+		before, _, _ := strings.Cut("\n"+place, "%s")
+		line := before[strings.LastIndex(before, "\n")+1:]
+		indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
+		for _, shape := range shapes {
+			value := shape
+			if strings.Contains(shape, "%[1]s") {
+				value = fmt.Sprintf(shape, indent)
+			}
+			text := "fleet: ci\nusers: [a]\nforges:\n  - name: x\n    kind: gitea\n" + fmt.Sprintf(place, value) + "    repositories: [a/b]\n"
+			_, err := config.Parse("x.yaml", []byte(text))
+			if err == nil {
+				t.Errorf("accepted:\n%s", text)
+				continue
+			}
+			for _, shown := range []string{err.Error(), fmt.Sprintf("%v", err), fmt.Sprintf("%q", err)} {
+				if strings.Contains(shown, secret) {
+					t.Errorf("the secret of\n%s\nis shown by\n%s", text, shown)
+					break
+				}
+			}
+		}
+	}
+}
