@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"deploykeyd/provision"
-
 	"github.com/google/go-cmp/cmp"
+
+	"deploykeyd/provision"
 )
 
 const (
@@ -120,8 +120,15 @@ func TestNewOwnerTagRefuses(t *testing.T) {
 		fleet, machine string
 		limit          int
 	}{
-		{"", "m", 255}, {"f", "", 255}, {"a:b", "m", 255}, {"f", "a b", 255}, {"f", "a\n", 255}, {"é", "m", 255},
-		{"f", "m", 67}, {"f", "m", 0}, {"f", "m", -1},
+		{"", "m", 255},
+		{"f", "", 255},
+		{"a:b", "m", 255},
+		{"f", "a b", 255},
+		{"f", "a\n", 255},
+		{"é", "m", 255},
+		{"f", "m", 67},
+		{"f", "m", 0},
+		{"f", "m", -1},
 	} {
 		if tag, err := provision.NewOwnerTag(c.fleet, c.machine, key, time.Unix(0, 0), c.limit); err == nil {
 			t.Errorf("%+v gives %s", c, tag)

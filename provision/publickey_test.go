@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"deploykeyd/provision"
-
 	"golang.org/x/crypto/ssh"
+
+	"deploykeyd/provision"
 )
 
 func TestParsePublicKey(t *testing.T) {

@@ -1,0 +1,80 @@
+package bitbucketcloud
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"deploykeyd/provision"
+	"deploykeyd/provision/internal/rest"
+)
+
+// What a person can do about a refusal.
+const (
+	nextRight = "give the API token the scopes admin:repository:bitbucket, write:ssh-key:bitbucket and delete:ssh-key:bitbucket, and its account admin permission on the repository; access tokens cannot manage access keys"
+	nextName  = "check the workspace's and repository's names; if they are right, give the token's account admin permission on the repository"
+	nextNew   = "the key belongs to an account, or was deleted within the last 30 days: a new keypair is needed"
+	nextToken = "; an API token expires after a year at most and needs its account's e-mail address as username"
+)
+
+// shortestPause is the wait after a refusal that names no time: the limit is
+// counted over an hour ("API request limits").
+const shortestPause = time.Minute
+
+// problem is the body of a refusal.
+type problem struct {
+	Error struct {
+		Message string                     `json:"message"`
+		Fields  map[string]json.RawMessage `json:"fields"`
+		Detail  json.RawMessage            `json:"detail"` // an object or a string
+	} `json:"error"`
+}
+
+// text is the message with what the forge says of single fields, and with the
+// scopes that would be needed, where they are named.
+func (p problem) text() string {
+	parts := []string{p.Error.Message}
+	for _, field := range slices.Sorted(maps.Keys(p.Error.Fields)) {
+		var says []string
+		if json.Unmarshal(p.Error.Fields[field], &says) == nil {
+			parts = append(parts, field+": "+strings.Join(says, " "))
+		}
+	}
+	var scopes struct {
+		Required []string `json:"required"`
+	}
+	if json.Unmarshal(p.Error.Detail, &scopes) == nil && len(scopes.Required) > 0 {
+		parts = append(parts, "required: "+strings.Join(scopes.Required, ", "))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// refine classes a refusal by its status and the names of the fields that were
+// refused. Messages may be localised: they are shown, not understood.
+func refine(r rest.Reply, e *provision.Error) {
+	var p problem
+	if !r.JSON(&p) {
+		p = problem{}
+	}
+	e.Message = p.text()
+	switch r.Status {
+	case http.StatusBadRequest:
+		e.Class, e.Next = provision.Exists, nextNew
+		if _, key := p.Error.Fields["key"]; len(p.Error.Fields) > 0 && !key {
+			e.Class, e.Next = provision.Invalid, ""
+		}
+	case http.StatusUnauthorized:
+		e.Next += nextToken
+	case http.StatusForbidden:
+		e.Next = nextRight
+	case http.StatusNotFound:
+		e.Next = nextName
+	case http.StatusTooManyRequests:
+		if e.RetryAfter == 0 {
+			e.RetryAfter = shortestPause
+		}
+	}
+}

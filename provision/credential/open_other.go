@@ -1,0 +1,16 @@
+//go:build !unix
+
+package credential
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+func openFile(path string) (*os.File, error) { return os.Open(path) }
+
+// checkOwner refuses: who may read a file cannot be told here.
+func checkOwner(string, fs.FileInfo) error {
+	return errors.New("credential files are supported on Unix systems alone: use an environment variable")
+}

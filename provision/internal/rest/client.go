@@ -1,0 +1,183 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"deploykeyd/provision"
+	"deploykeyd/provision/credential"
+)
+
+// RequestTimeout bounds one attempt of one request, its reply's body included.
+const RequestTimeout = 30 * time.Second
+
+// The most that is read of one reply, in bytes. A list entry of Gitea has 2.6 KB.
+const (
+	maxReply = 1 << 20
+	maxPage  = 8 << 20
+)
+
+// Options say whom a Client speaks to, and how.
+type Options struct {
+	Kind       provision.Kind
+	Forge      string // the forge's name in the configuration
+	Root       string // the API's root, such as https://git.acme.example/api/v1
+	Credential credential.Source
+	// Authorize puts a credential into a request's headers.
+	Authorize func(*http.Request, credential.Secret)
+	// Header is sent with every request, besides what rest sends itself.
+	Header http.Header
+	// Refine improves on what rest made of a refusal by its status alone: it
+	// may set the class, message, next step and time to wait, and clear
+	// Uncertain. Its message is cleaned and cut afterwards.
+	Refine func(Reply, *provision.Error)
+	// ClockPath is asked, without a credential, when nothing but the time is
+	// wanted. Whatever it answers will do.
+	ClockPath string
+	Transport http.RoundTripper // nil: one with a pool of its own
+	Logger    *slog.Logger      // nil: no logs
+	UserAgent string
+}
+
+// Client speaks to one forge. It is safe for concurrent use.
+type Client struct {
+	options   Options
+	root      *url.URL
+	transport http.RoundTripper
+	log       *slog.Logger
+	clock     clock
+	seen      seen
+
+	mu     sync.Mutex
+	secret credential.Secret // what the last Load gave
+}
+
+// New returns a client. Its error names the option that is wrong.
+func New(o Options) (*Client, error) {
+	root, err := parseRoot(o.Root)
+	if err != nil {
+		return nil, err
+	}
+	if o.Credential == nil {
+		return nil, errors.New("no credential: name the file or environment variable that holds the token")
+	}
+	c := &Client{options: o, root: root, transport: o.Transport, log: o.Logger}
+	if c.transport == nil {
+		c.transport = newTransport(root)
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// Op is what a call is for, as messages name it.
+type Op string
+
+// The operations.
+const (
+	Register Op = "register"
+	List     Op = "list"
+	Revoke   Op = "revoke"
+	askTime  Op = "time"
+)
+
+// Call is one request of the API and the one reply that counts as success.
+type Call struct {
+	Op     Op
+	Target provision.Target
+	Method string
+	Path   string // below the root, with each part escaped; may have a query
+	Body   any    // sent as JSON; nil for none
+	Status int    // the documented status of success
+	page   bool   // the reply is a page of a list: more of it is read
+}
+
+// plainPath returns the path without its query.
+func (c Call) plainPath() string {
+	path, _, _ := strings.Cut(c.Path, "?")
+	return path
+}
+
+// changes reports whether the call may change something on the forge.
+func (c Call) changes() bool { return c.Method != http.MethodGet }
+
+// Do makes the call and decodes the JSON of its reply into result; nil expects
+// no body. The error is a *provision.Error. The credential is read at the first
+// call, and once more when the forge refuses it: it may have been replaced.
+func (c *Client) Do(ctx context.Context, call Call, result any) (http.Header, error) {
+	secret, err := c.credential(ctx, credential.Secret{})
+	if err != nil {
+		return nil, c.noCredential(call, err)
+	}
+	header, failure := c.run(ctx, call, secret, result)
+	if failure != nil && failure.Class == provision.BadCredential {
+		fresh, err := c.credential(ctx, secret)
+		if err != nil || fresh.Equal(secret) {
+			return nil, failure
+		}
+		uncertain := failure.Uncertain
+		header, failure = c.run(ctx, call, fresh, result)
+		if failure != nil {
+			failure.Uncertain = failure.Uncertain || uncertain
+		}
+	}
+	if failure != nil {
+		return nil, failure
+	}
+	return header, nil
+}
+
+// credential returns the credential at hand unless it is the refused one, and
+// reads it anew otherwise.
+func (c *Client) credential(ctx context.Context, refused credential.Secret) (credential.Secret, error) {
+	c.mu.Lock()
+	at := c.secret
+	c.mu.Unlock()
+	if !at.IsZero() && !at.Equal(refused) {
+		return at, nil
+	}
+	fresh, err := c.options.Credential.Load(ctx)
+	if err != nil {
+		return credential.Secret{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.secret = fresh
+	return fresh, nil
+}
+
+func (c *Client) noCredential(call Call, cause error) *provision.Error {
+	e := c.failure(call, provision.BadCredential, oneLine(cause.Error()))
+	e.Next = "make the credential readable: " + c.options.Credential.String()
+	e.Err = contextError(cause)
+	return e
+}
+
+// run makes the call with one credential, repeating it where that is allowed.
+func (c *Client) run(ctx context.Context, call Call, secret credential.Secret, result any) (http.Header, *provision.Error) {
+	x := &exchange{client: c, call: call, secret: secret, result: result}
+	if call.Body != nil {
+		body, err := json.Marshal(call.Body)
+		if err != nil {
+			return nil, c.failure(call, provision.Invalid, "the request cannot be written as JSON")
+		}
+		x.body = body
+	}
+	if failure := x.run(ctx); failure != nil {
+		return nil, failure
+	}
+	return x.reply.Header, nil
+}
+
+// failure begins an error about the call.
+func (c *Client) failure(call Call, class provision.Class, message string) *provision.Error {
+	return &provision.Error{Op: string(call.Op), Forge: c.options.Forge, Target: call.Target, Class: class, Message: message}
+}

@@ -1,0 +1,128 @@
+package rest
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+
+	"deploykeyd/provision"
+)
+
+// MaxItems is the longest list that is read. A longer one is an error, never
+// cut: callers conclude from a list what is not on the forge.
+const MaxItems = 10_000
+
+// Page is one page of a target's registrations.
+type Page struct {
+	Items []provision.Registration
+	// Next is where the next page is: a URL as the forge gave it, or a query
+	// with its "?" in place of this page's. Empty means that this is the last.
+	Next string
+	// Total is how long the forge says the whole list is; negative where it
+	// does not say.
+	Total int
+}
+
+// Failed is a list that could not begin.
+func Failed(err error) iter.Seq2[provision.Registration, error] {
+	return func(yield func(provision.Registration, error) bool) { yield(provision.Registration{}, err) }
+}
+
+// Pages yields the registrations on a target, page by page, and remembers them
+// for Revoked. The call gives the first page's path; read decodes the page with
+// that number, from 1. The list ends with an error rather than early when the
+// pages do not add up.
+func Pages[P any](ctx context.Context, c *Client, call Call, read func(page P, number int, h http.Header) (Page, error)) iter.Seq2[provision.Registration, error] {
+	call.Method, call.Status, call.page = http.MethodGet, http.StatusOK, true
+	return func(yield func(provision.Registration, error) bool) {
+		w := walk{client: c, call: call, ids: map[string]provision.PublicKey{}, paths: map[string]bool{}, total: -1}
+		for w.call.Path != "" {
+			var wire P
+			header, err := c.Do(ctx, w.call, &wire)
+			var page Page
+			if err == nil {
+				page, err = w.page(read(wire, len(w.paths)+1, header))
+			}
+			if err != nil {
+				yield(provision.Registration{}, err)
+				return
+			}
+			for _, r := range page.Items {
+				c.seen.add(call.Target, r) // a caller may stop before the end
+				if !yield(r, nil) {
+					return
+				}
+			}
+		}
+		c.seen.replace(call.Target, w.ids)
+	}
+}
+
+// walk is a list being read.
+type walk struct {
+	client *Client
+	call   Call                           // for the next page; no path after the last
+	ids    map[string]provision.PublicKey // what has been yielded
+	paths  map[string]bool                // which pages have been read
+	total  int                            // what the forge said of the list's length
+}
+
+// page checks that a page goes on where the last one ended, drops what an
+// earlier page had, and turns to the next.
+func (w *walk) page(p Page, err error) (Page, error) {
+	if err != nil {
+		return Page{}, w.broken(err.Error())
+	}
+	first := len(w.paths) == 0
+	w.paths[w.call.Path] = true
+	if !first && p.Total != w.total {
+		return Page{}, w.broken("the list changed while it was read")
+	}
+	w.total = p.Total
+	fresh := p.Items[:0]
+	for _, r := range p.Items {
+		if r.ID == "" {
+			return Page{}, w.broken("the forge's list has an entry without an id")
+		}
+		if _, again := w.ids[r.ID]; !again {
+			w.ids[r.ID] = r.Key
+			fresh = append(fresh, r)
+		}
+	}
+	if len(w.ids) > MaxItems {
+		return Page{}, w.broken(fmt.Sprintf("the forge's list has more than %d keys", MaxItems))
+	}
+	p.Items = fresh
+	return p, w.turn(p)
+}
+
+// turn finds the next page, or makes sure that there need be none.
+func (w *walk) turn(p Page) error {
+	if p.Next == "" || w.total >= 0 && len(w.ids) >= w.total {
+		w.call.Path = ""
+		if w.total >= 0 && len(w.ids) != w.total {
+			return w.broken(fmt.Sprintf("the forge says that its list has %d keys and showed %d", w.total, len(w.ids)))
+		}
+		return nil
+	}
+	next, err := w.client.below(p.Next)
+	if p.Next[0] == '?' {
+		next, err = w.call.plainPath()+p.Next, nil
+	}
+	if err != nil {
+		return w.broken(err.Error())
+	}
+	if len(p.Items) == 0 || w.paths[next] {
+		return w.broken("the forge's list repeats itself")
+	}
+	w.call.Path = next
+	return nil
+}
+
+// broken is the end of a list that cannot be believed.
+func (w *walk) broken(message string) *provision.Error {
+	e := w.client.failure(w.call, provision.Transient, message)
+	e.Next = "look at the repository's deploy keys in the forge's web pages; if they are in order, report this list"
+	return e
+}

@@ -1,0 +1,119 @@
+package rest
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"deploykeyd/provision"
+)
+
+const (
+	// maxAttempts bounds how often one call is sent.
+	maxAttempts = 4
+	// MaxWait bounds how long one call waits between its attempts, in all. A
+	// forge that asks for more gets its wait from the caller, who has other
+	// work meanwhile.
+	MaxWait = 2 * time.Minute
+	// firstBackoff is the wait before the first repetition where the forge
+	// asks for none; it doubles with each.
+	firstBackoff = 500 * time.Millisecond
+	// longestAsked bounds what is believed of a Retry-After.
+	longestAsked = 24 * time.Hour
+)
+
+// checkRetry judges an attempt and decides whether another follows.
+func (x *exchange) checkRetry(ctx context.Context, _ *http.Response, err error) (bool, error) {
+	x.failure = x.judge(ctx, err)
+	return x.failure != nil && x.worthIt(ctx), nil
+}
+
+// worthIt decides whether a failed attempt is followed by another.
+func (x *exchange) worthIt(ctx context.Context) bool {
+	// Once an attempt may have taken effect, no later refusal undoes that.
+	x.uncertain = x.uncertain || x.failure.Uncertain
+	x.failure.Uncertain = x.uncertain
+	if !x.repeatable() || ctx.Err() != nil {
+		return false
+	}
+	x.wait = x.nextWait()
+	deadline, limited := ctx.Deadline()
+	if x.waited+x.wait > MaxWait || limited && time.Until(deadline) <= x.wait {
+		return false
+	}
+	if x.attempt < maxAttempts {
+		x.client.log.InfoContext(ctx, "forge request will be repeated",
+			slog.String("forge", x.client.options.Forge), slog.String("op", string(x.call.Op)),
+			slog.String("path", x.call.plainPath()), slog.String("class", string(x.failure.Class)),
+			slog.Int("status", x.failure.Status), slog.Duration("wait", x.wait))
+	}
+	return true
+}
+
+// repeatable reports whether the same request may be sent again at once. One
+// that creates is not sent again while it may have taken effect.
+func (x *exchange) repeatable() bool {
+	switch {
+	case !x.failure.Class.Retryable() || isFinal(x.failure):
+		return false
+	case x.call.Method == http.MethodPost:
+		return !x.failure.Uncertain
+	}
+	return true
+}
+
+// nextWait returns what the forge asked for, or a growing time; both with some
+// chance in it, so that machines that were refused together do not come back
+// together.
+func (x *exchange) nextWait() time.Duration {
+	base, spread := x.failure.RetryAfter, time.Second
+	if base == 0 {
+		whole := firstBackoff << (x.attempt - 1)
+		base, spread = whole/2, whole/2
+	}
+	return base + rand.N(spread) //nolint:gosec // G404: spreading load needs no secret chance
+}
+
+// backoff gives retryablehttp the time that checkRetry chose.
+func (x *exchange) backoff(_, _ time.Duration, _ int, _ *http.Response) time.Duration {
+	x.waited += x.wait
+	return x.wait
+}
+
+// RetryAfter returns how long the reply asks to wait, by its Retry-After header
+// in seconds or as a date, which is compared with the forge's own Date. Zero
+// means that it does not say.
+func (r Reply) RetryAfter() time.Duration {
+	text := r.Header.Get("Retry-After")
+	if text == "" {
+		return 0
+	}
+	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
+		return min(time.Duration(seconds)*time.Second, longestAsked)
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	return r.Until(at)
+}
+
+// Until returns how long it is until a moment of the forge's clock: zero when
+// it has passed, a day at most.
+func (r Reply) Until(at time.Time) time.Duration {
+	now, err := http.ParseTime(r.Header.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return min(max(at.Sub(now), 0), longestAsked)
+}
+
+// isFinal reports whether a failure will be the same the next time, although
+// its class is worth a retry after a while.
+func isFinal(e *provision.Error) bool {
+	_, final := e.Err.(finalError) //nolint:errorlint // the mark is never wrapped
+	return final
+}
