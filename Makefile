@@ -58,7 +58,8 @@ bench: ## every benchmark; BENCHFLAGS adds to the command
 demo: ## one whole life on three forges, step by step
 	@packaging/setup.sh test
 	@$(MAKE) --no-print-directory build
-	@packaging/demo.sh
+	$(GO_BUILD) -o bin/demo ./cmd/demo
+	@bin/demo
 
 clean: ## remove what the targets made
 	rm -rf bin .cache

@@ -23,7 +23,7 @@ func checkOwner(path string, info fs.FileInfo) error {
 		return errors.New("its owner cannot be read: put it on a local file system")
 	}
 	if uid := os.Geteuid(); stat.Uid != 0 && int64(stat.Uid) != int64(uid) {
-		return fmt.Errorf("it belongs to uid %d, neither root nor the uid %d of this process: chown %d %s", stat.Uid, uid, uid, path)
+		return fmt.Errorf("it belongs to uid %d, neither root nor the uid %d of this process: run this as uid %d, or chown %d %s", stat.Uid, uid, stat.Uid, uid, path)
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func TestSearchFindsEveryForm(t *testing.T) {
 		"base64 of half":  []byte(base64.StdEncoding.EncodeToString(append([]byte("a"), seed[16:]...))),
 		"planted base64":  secret.Base64(),
 		"planted hex":     secret.Hex(),
-		"across a border": append(bytes.Repeat([]byte{'x'}, 1<<20-5), seed[:16]...),
+		"across a border": append(bytes.Repeat([]byte{'x'}, 256<<10-5), seed[:16]...),
 	}
 	for name, text := range forms {
 		dir := t.TempDir()

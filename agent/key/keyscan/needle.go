@@ -44,14 +44,6 @@ func (s *Secret) needles() [][]byte {
 	return list
 }
 
-func allNeedles(secrets []*Secret) [][]byte {
-	var list [][]byte
-	for _, s := range secrets {
-		list = append(list, s.needles()...)
-	}
-	return list
-}
-
 // base64Inside returns the characters that part alone decides when it stands
 // shift bytes after a multiple of three in a longer text.
 func base64Inside(enc *base64.Encoding, part []byte, shift int) []byte {
@@ -59,23 +51,4 @@ func base64Inside(enc *base64.Encoding, part []byte, shift int) []byte {
 	first := (8*shift + 5) / 6
 	last := 8 * (shift + len(part)) / 6
 	return []byte(text[first:last])
-}
-
-// contains reports whether any needle is in text.
-func contains(text []byte, needles [][]byte) bool {
-	for _, n := range needles {
-		if bytes.Contains(text, n) {
-			return true
-		}
-	}
-	return false
-}
-
-// longest returns the length of the longest needle.
-func longest(needles [][]byte) int {
-	n := 0
-	for _, needle := range needles {
-		n = max(n, len(needle))
-	}
-	return n
 }

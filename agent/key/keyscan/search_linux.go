@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -20,45 +22,105 @@ type Report struct {
 	Hits   []string
 }
 
+// lookers is how many folders are read at a time: the inodes of a whole machine
+// come from a disk, and one at a time they take minutes.
+const lookers = 16
+
 // Search reads every regular file below root that changed since the given time,
 // by its inode's change time, which no program can set, and returns those with
 // any part of any secret. It does not enter /proc and /sys, which hold no files
 // of their own; what a process has open is for SearchProcess.
 func Search(ctx context.Context, root string, since time.Time, secrets ...*Secret) (Report, error) {
-	var report Report
-	needles := allNeedles(secrets)
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	s := &search{ctx: ctx, since: since, finder: newFinder(secrets), slots: make(chan struct{}, lookers)}
+	s.folder(root)
+	s.running.Wait()
+	slices.Sort(s.report.Hits)
+	return s.report, errors.Join(s.errs...)
+}
+
+// search is one Search.
+type search struct {
+	ctx     context.Context //nolint:containedctx // lives as long as one call
+	since   time.Time
+	finder  *finder
+	slots   chan struct{}
+	running sync.WaitGroup
+
+	mu     sync.Mutex
+	report Report
+	errs   []error
+}
+
+// folder looks at everything in a folder, in folders below it at the same time
+// where a slot is free.
+func (s *search) folder(path string) {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		s.fail(skipVanished(err))
+	}
+	for _, e := range entries {
+		below := filepath.Join(path, e.Name())
 		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			return skipVanished(err)
-		case d.IsDir() && (path == "/proc" || path == "/sys"):
-			return filepath.SkipDir
-		case !d.Type().IsRegular():
-			return nil
+		case s.ctx.Err() != nil:
+			s.fail(s.ctx.Err())
+			return
+		case e.IsDir() && (below == "/proc" || below == "/sys"):
+		case e.IsDir():
+			select {
+			case s.slots <- struct{}{}:
+				s.running.Go(func() {
+					defer func() { <-s.slots }()
+					s.folder(below)
+				})
+			default:
+				s.folder(below)
+			}
+		case e.Type().IsRegular():
+			s.fail(s.file(below, e))
 		}
-		report.Looked++
-		info, err := d.Info()
-		if err != nil {
-			return skipVanished(err)
-		}
-		if stat, ok := info.Sys().(*syscall.Stat_t); ok && time.Unix(stat.Ctim.Unix()).Before(since) {
-			return nil
-		}
-		return report.look(path, needles)
-	})
-	return report, err
+	}
+}
+
+func (s *search) file(path string, e fs.DirEntry) error {
+	info, err := e.Info()
+	if err != nil {
+		return skipVanished(err)
+	}
+	var r Report
+	r.Looked++
+	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || !time.Unix(stat.Ctim.Unix()).Before(s.since) {
+		err = r.look(path, s.finder)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.report.add(r)
+	return err
+}
+
+func (s *search) fail(err error) {
+	if err == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.errs = append(s.errs, err)
+}
+
+func (r *Report) add(other Report) {
+	r.Looked += other.Looked
+	r.Read += other.Read
+	r.Bytes += other.Bytes
+	r.Hits = append(r.Hits, other.Hits...)
 }
 
 // SearchProcess reads what process pid shows in /proc and every regular file
 // that it has open, deleted ones too.
 func SearchProcess(pid int, secrets ...*Secret) (Report, error) {
 	var report Report
-	needles := allNeedles(secrets)
+	finder := newFinder(secrets)
 	dir := fmt.Sprintf("/proc/%d", pid)
 	for _, name := range []string{"cmdline", "environ", "status", "comm"} {
-		if err := report.look(filepath.Join(dir, name), needles); err != nil {
+		if err := report.look(filepath.Join(dir, name), finder); err != nil {
 			return report, err
 		}
 	}
@@ -72,7 +134,7 @@ func SearchProcess(pid int, secrets ...*Secret) (Report, error) {
 		if err != nil || !info.Mode().IsRegular() {
 			continue
 		}
-		if err := report.look(path, needles); err != nil {
+		if err := report.look(path, finder); err != nil {
 			return report, err
 		}
 	}
@@ -80,20 +142,19 @@ func SearchProcess(pid int, secrets ...*Secret) (Report, error) {
 }
 
 // look reads one file to its end.
-func (r *Report) look(path string, needles [][]byte) error {
+func (r *Report) look(path string, finder *finder) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return skipVanished(err)
 	}
 	defer f.Close()
 	r.Read++
-	overlap := longest(needles) - 1
-	buf := make([]byte, overlap+1<<20)
+	buf := make([]byte, finder.overlap+256<<10)
 	kept := 0
 	for {
 		n, err := f.Read(buf[kept:])
 		r.Bytes += int64(n)
-		if contains(buf[:kept+n], needles) {
+		if finder.in(buf[:kept+n]) {
 			r.Hits = append(r.Hits, path)
 			return nil
 		}
@@ -104,7 +165,7 @@ func (r *Report) look(path string, needles [][]byte) error {
 			return fmt.Errorf("search %s: %w", path, err)
 		}
 		whole := kept + n
-		kept = min(overlap, whole)
+		kept = min(finder.overlap, whole)
 		copy(buf, buf[whole-kept:whole])
 	}
 }

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"deploykeyd/agent/config"
+)
+
+func newConfig(o *options) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "config",
+		Short: "Check the configuration, or print an example",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(newConfigCheck(o), newConfigExample())
+	return c
+}
+
+func newConfigCheck(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Report everything that is wrong with the configuration, at once",
+		Long: `Check the configuration and its credentials without talking to a forge. Every
+problem is reported at once, with its line and what to do. Exits 2 if there is
+one.`,
+		Example: "  deploykeyd config check --config ./deploykeyd.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := o.loadConfig()
+			if err != nil {
+				return err
+			}
+			if err := checkCredentials(cmd.Context(), cfg); err != nil {
+				return err
+			}
+			repositories := 0
+			for _, f := range cfg.Forges {
+				repositories += len(f.Repositories)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d %s on %d %s\n", o.config,
+				repositories, plural(repositories, "repository"), len(cfg.Forges), plural(len(cfg.Forges), "forge"))
+			return err
+		},
+	}
+}
+
+func newConfigExample() *cobra.Command {
+	return &cobra.Command{
+		Use:     "example",
+		Short:   "Print a complete, commented configuration",
+		Example: "  deploykeyd config example > /etc/deploykeyd/deploykeyd.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprint(cmd.OutOrStdout(), config.Example())
+			return err
+		},
+	}
+}

@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+
+	"deploykeyd/agent"
+	"deploykeyd/agent/config"
+	"deploykeyd/agent/control"
+	"deploykeyd/agent/journal"
+	"deploykeyd/agent/machine"
+	"deploykeyd/agent/sshagent"
+	"deploykeyd/agent/unixsock"
+)
+
+// daemon is everything that one run of the program holds open.
+type daemon struct {
+	machine machine.Machine
+	journal *journal.Journal
+	server  *sshagent.Server
+	agent   *agent.Agent
+	control *control.Server
+	log     *slog.Logger
+
+	agentSocket   net.Listener
+	controlSocket net.Listener
+	serving       sync.WaitGroup
+	stopServing   context.CancelFunc
+}
+
+// loadConfig reads the configuration of the flags.
+func (o *options) loadConfig() (config.Config, error) { return config.Load(o.config) }
+
+// identify says who this machine is.
+func identify(cfg config.Config) (machine.Machine, error) {
+	m, err := machine.Identify(machine.Options{Override: cfg.Machine})
+	if err != nil {
+		return m, fail(exitFailed, "give the machine a name of its own with machine: in the configuration", "identify this machine: %w", err)
+	}
+	return m, nil
+}
+
+// openJournal opens the machine's journal. The warnings say what was set aside.
+func (o *options) openJournal(m machine.Machine) (*journal.Journal, []string, error) {
+	if err := os.MkdirAll(o.stateDir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("make the state directory: %w", err)
+	}
+	j, err := journal.Open(o.journal(), m.ID, journal.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	var warnings []string
+	if path := j.SetAside(); path != "" {
+		warnings = append(warnings, "the journal was of another machine: this one may be a copy of its disk; its records lie untouched in "+path)
+	}
+	if m.Weak {
+		warnings = append(warnings, "this machine is known by its machine-id alone, which copies of its image share: "+
+			"keys that another boot left are revoked only once they have expired; give it a cloud-init instance-id or machine: in the configuration")
+	}
+	return j, warnings, nil
+}
+
+// newDaemon opens everything; nothing runs yet. On an error nothing stays open.
+func newDaemon(o *options, cfg config.Config, log *slog.Logger) (_ *daemon, err error) {
+	d := &daemon{log: log, stopServing: func() {}}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	if d.machine, err = identify(cfg); err != nil {
+		return nil, err
+	}
+	var warnings []string
+	if d.journal, warnings, err = o.openJournal(d.machine); err != nil {
+		return nil, err
+	}
+	users := unixsock.NewUsers(cfg.Users, nil, log)
+	d.server = sshagent.New(sshagent.Options{Forges: agentForges(cfg), Users: users, Logger: log})
+	if err := d.listen(o); err != nil {
+		return nil, err
+	}
+	agentOptions, err := agentOptions(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	agentOptions.Machine, agentOptions.Boot, agentOptions.WeakMachine = d.machine.ID, d.machine.Boot, d.machine.Weak
+	agentOptions.Journal, agentOptions.Publisher = d.journal, d.server
+	if agentOptions.Verifier, err = newVerifier(cfg, d.server, o.verifyDir(), log); err != nil {
+		return nil, err
+	}
+	agentOptions.Warnings = warnings
+	for _, w := range warnings {
+		log.Warn("warning", slog.String("reason", w))
+	}
+	if d.agent, err = agent.New(agentOptions); err != nil {
+		return nil, err
+	}
+	d.control = control.NewServer(control.Options{Daemon: d.agent, Users: users, Logger: log})
+	return d, nil
+}
+
+// listen makes the run directory and its sockets.
+func (d *daemon) listen(o *options) (err error) {
+	if err := os.MkdirAll(o.runDir, 0o755); err != nil { //nolint:gosec // G301: builds reach the socket through it
+		return fmt.Errorf("make the run directory: %w", err)
+	}
+	if err := os.MkdirAll(o.verifyDir(), 0o700); err != nil {
+		return fmt.Errorf("make the directory of the verification sockets: %w", err)
+	}
+	// Anybody may connect: who may use the key is decided by the peer's identity.
+	if d.agentSocket, err = unixsock.Listen(o.agentSocket(), 0o666); err != nil {
+		return socketError(err)
+	}
+	if d.controlSocket, err = unixsock.Listen(o.controlSocket(), 0o666); err != nil {
+		return socketError(err)
+	}
+	return nil
+}
+
+func socketError(err error) error {
+	if errors.Is(err, unixsock.ErrInUse) {
+		return fail(exitFailed, "stop the process that serves it, or use another --run-dir", "%w", err)
+	}
+	return err
+}
+
+// start begins to serve and to live. The channel tells of a part that ended
+// by itself; all end with ctx, except the control socket, which shows the
+// revocation until close.
+func (d *daemon) start(ctx context.Context) <-chan error {
+	ended := make(chan error, 3)
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	d.stopServing = stop
+	parts := []func() error{
+		func() error { return d.server.Serve(ctx, d.agentSocket) },
+		func() error { return d.control.Serve(serving, d.controlSocket) },
+		func() error { return d.agent.Run(ctx) },
+	}
+	for _, part := range parts {
+		d.serving.Go(func() {
+			if err := part(); err != nil && ctx.Err() == nil {
+				ended <- err
+			}
+		})
+	}
+	return ended
+}
+
+// close ends what still serves and closes everything.
+func (d *daemon) close() {
+	d.stopServing()
+	d.serving.Wait()
+	for _, l := range []net.Listener{d.agentSocket, d.controlSocket} {
+		if l != nil {
+			_ = l.Close() // closed already when it was served
+		}
+	}
+	if d.journal != nil {
+		if err := d.journal.Close(); err != nil {
+			d.log.Error("close the journal", slog.String("error", err.Error()))
+		}
+	}
+}

@@ -1,0 +1,22 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// directory returns the first directory that systemd names in the variable
+// (systemd.exec(5), RuntimeDirectory=), else the default.
+func directory(variable, fallback string) string {
+	first, _, _ := strings.Cut(os.Getenv(variable), ":")
+	if first == "" {
+		return fallback
+	}
+	return first
+}
+
+func (o *options) agentSocket() string   { return filepath.Join(o.runDir, "agent.sock") }
+func (o *options) controlSocket() string { return filepath.Join(o.runDir, "control.sock") }
+func (o *options) verifyDir() string     { return filepath.Join(o.runDir, "verify") }
+func (o *options) journal() string       { return filepath.Join(o.stateDir, "journal.db") }

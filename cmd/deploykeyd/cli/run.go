@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func newRun(o *options) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon in the foreground",
+		Long: `Run the daemon in the foreground: register, verify, lend and, on SIGTERM or
+SIGINT, revoke. A second signal leaves the revocation two more seconds.
+
+Exits 0 when every key is proven gone from every forge, 3 with a list when keys
+may remain.`,
+		Example: `  deploykeyd run
+  deploykeyd run --config ./try.yaml --run-dir /tmp/try/run --state-dir /tmp/try/state`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := supported(runtime.GOOS); err != nil {
+				return err
+			}
+			log, err := o.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			signals := make(chan os.Signal, 4)
+			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+			defer signal.Stop(signals)
+			return o.run(cmd.Context(), log, signals)
+		},
+	}
+	c.Flags().StringVar(&o.logFormat, "log-format", "text", "text or json")
+	c.Flags().StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	return c
+}
+
+// supported refuses systems where guarantees cannot be kept.
+func supported(goos string) error {
+	if goos == "linux" {
+		return nil
+	}
+	return fail(exitUsage, "run the daemon on Linux; the other commands work here",
+		"on %s the daemon cannot keep its promises: G2 (a user who may use the key cannot read it) and "+
+			"G3 (who may sign is decided by the peer's identity) need Linux", goos)
+}
+
+func (o *options) logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		return nil, fail(exitUsage, "use debug, info, warn or error", "--log-level %s is unknown", o.logLevel)
+	}
+	handlerOptions := &slog.HandlerOptions{Level: level}
+	switch strings.ToLower(o.logFormat) {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, handlerOptions)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, handlerOptions)), nil
+	}
+	return nil, fail(exitUsage, "use text or json", "--log-format %s is unknown", o.logFormat)
+}
+
+// run is the daemon from its start to its exit.
+func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.Signal) error {
+	cfg, err := o.loadConfig()
+	if err != nil {
+		return err
+	}
+	if err := checkCredentials(ctx, cfg); err != nil {
+		return err
+	}
+	d, err := newDaemon(o, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := d.start(running)
+	log.Info("running", slog.String("version", version), slog.String("machine", d.machine.ID),
+		slog.String("agent_socket", o.agentSocket()), slog.Duration("shutdown_timeout", cfg.Shutdown.Timeout))
+	runErr := awaitStop(signals, ended, log)
+	stop()
+
+	revoking, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cfg.Shutdown.Timeout, errShutdownTimeout)
+	defer cancel()
+	go shorten(revoking, cancel, signals, log)
+	remnants, err := d.agent.Revoke(revoking)
+	if err != nil {
+		return fail(exitKeysRemain, "run deploykeyd revoke", "revoke: %w", err)
+	}
+	if runErr != nil {
+		return runErr
+	}
+	return keysRemain(remnants)
+}
+
+// awaitStop returns at the first signal to stop, or with the error of a part
+// of the daemon that ended by itself.
+func awaitStop(signals <-chan os.Signal, ended <-chan error, log *slog.Logger) error {
+	for {
+		select {
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				log.Warn("SIGHUP is ignored: reloading comes with a later release", slog.String("next", "restart to take up a new configuration"))
+				continue
+			}
+			log.Info("stopping", slog.String("signal", s.String()))
+			return nil
+		case err := <-ended:
+			return err
+		}
+	}
+}
+
+// secondSignalGrace is what a second signal leaves of the shutdown's time.
+const secondSignalGrace = 2 * time.Second
+
+// shorten ends the revocation soon after another signal to stop.
+func shorten(ctx context.Context, cancel context.CancelFunc, signals <-chan os.Signal, log *slog.Logger) {
+	for {
+		select {
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				continue
+			}
+			log.Warn("second signal: giving the revocation little more time", slog.Duration("left", secondSignalGrace))
+			timer := time.AfterFunc(secondSignalGrace, cancel)
+			<-ctx.Done()
+			timer.Stop()
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}

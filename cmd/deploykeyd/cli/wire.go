@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"deploykeyd/agent"
+	"deploykeyd/agent/config"
+	"deploykeyd/agent/key"
+	"deploykeyd/agent/sshagent"
+	"deploykeyd/provision"
+	"deploykeyd/provision/bitbucketcloud"
+	"deploykeyd/provision/credential"
+	"deploykeyd/provision/gitea"
+	"deploykeyd/provision/github"
+	"deploykeyd/provision/hostkey"
+	"deploykeyd/provision/sshconfig"
+	"deploykeyd/provision/verify"
+)
+
+// openForge makes the client of a configured forge. It is the one place that
+// names them.
+func openForge(f config.Forge, log *slog.Logger) (provision.Forge, error) {
+	source := credentialSource(f.Token)
+	switch f.Kind {
+	case provision.Gitea:
+		return gitea.New(gitea.Options{Name: f.Name, URL: f.URL, Credential: source, Logger: log, UserAgent: userAgent()})
+	case provision.GitHub:
+		return github.New(github.Options{Name: f.Name, URL: f.URL, Credential: source, Logger: log, UserAgent: userAgent()})
+	case provision.BitbucketCloud:
+		return bitbucketcloud.New(bitbucketcloud.Options{
+			Name: f.Name, URL: f.URL, Username: f.Username, Credential: source, Logger: log, UserAgent: userAgent(),
+		})
+	case provision.BitbucketDataCenter, provision.GitLab:
+	}
+	return nil, fmt.Errorf("forge %s: %s is not built yet", f.Name, f.Kind)
+}
+
+func credentialSource(ref config.CredentialRef) credential.Source {
+	if ref.Env != "" {
+		return credential.Env(ref.Env)
+	}
+	return credential.File(ref.File)
+}
+
+// checkCredentials loads every credential once, so that one that is missing or
+// readable by others is told with its line before anything starts.
+func checkCredentials(ctx context.Context, cfg config.Config) error {
+	var problems []config.Problem
+	for i, f := range cfg.Forges {
+		if _, err := credentialSource(f.Token).Load(ctx); err != nil {
+			problems = append(problems, config.Problem{
+				Line: f.Token.Line, Column: 1, Path: fmt.Sprintf("forges[%d].credential.token", i), Text: err.Error(),
+			})
+		}
+	}
+	return cfg.Refuse(problems...)
+}
+
+// pins returns the host keys that a forge must show.
+func pins(f config.Forge) []hostkey.Pin {
+	if len(f.HostKeys) == 0 {
+		return hostkey.BuiltIn(f.SSH.Host)
+	}
+	list := make([]hostkey.Pin, len(f.HostKeys))
+	for i, k := range f.HostKeys {
+		list[i] = hostkey.Pin{Key: k, Source: "configuration"}
+	}
+	return list
+}
+
+// hosts returns what ssh needs to know about the forges.
+func hosts(cfg config.Config) []sshconfig.Host {
+	list := make([]sshconfig.Host, len(cfg.Forges))
+	for i, f := range cfg.Forges {
+		list[i] = sshconfig.Host{Forge: f.Name, SSH: f.SSH, Pins: pins(f)}
+	}
+	return list
+}
+
+// agentOptions returns what the life cycle needs to know of the configuration.
+func agentOptions(cfg config.Config, log *slog.Logger) (agent.Options, error) {
+	o := agent.Options{
+		Version: version, Fleet: cfg.Fleet, KeyType: key.Type(cfg.Key.Type), Expire: cfg.Key.Expire,
+		ReadyAny: cfg.Ready == config.ReadyAny, Logger: log,
+	}
+	for _, f := range cfg.Forges {
+		forge, err := openForge(f, log)
+		if err != nil {
+			return agent.Options{}, err
+		}
+		entry := agent.Forge{Name: f.Name, Kind: f.Kind, URL: f.URL, Forge: forge}
+		for _, r := range f.Repositories {
+			entry.Repositories = append(entry.Repositories, agent.RepositoryAccess{Repository: r.Repository, Access: r.Access})
+		}
+		o.Forges = append(o.Forges, entry)
+	}
+	return o, nil
+}
+
+// agentForges returns what the sockets need to know about the forges.
+func agentForges(cfg config.Config) []sshagent.Forge {
+	list := make([]sshagent.Forge, len(cfg.Forges))
+	for i, f := range cfg.Forges {
+		list[i] = sshagent.Forge{
+			Name: f.Name, Kind: f.Kind, SSH: f.SSH, HostKeys: pins(f), Bind: sshagent.BindPolicy(f.Bind),
+		}
+	}
+	return list
+}
+
+// verifier proves keys with real git through a private socket for each proof.
+type verifier struct {
+	server *sshagent.Server
+	dir    string // of the private sockets
+	hosts  map[string]sshconfig.Host
+	kinds  map[string]provision.Kind
+	prover *verify.Prover
+}
+
+func newVerifier(cfg config.Config, server *sshagent.Server, dir string, log *slog.Logger) (*verifier, error) {
+	prover, err := verify.New(verify.Options{Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	v := &verifier{
+		server: server, dir: dir, prover: prover,
+		hosts: map[string]sshconfig.Host{}, kinds: map[string]provision.Kind{},
+	}
+	for i, h := range hosts(cfg) {
+		v.hosts[h.Forge], v.kinds[h.Forge] = h, cfg.Forges[i].Kind
+	}
+	return v, nil
+}
+
+// Verify implements agent.Verifier.
+func (v *verifier) Verify(ctx context.Context, forge string, repo provision.Repository, k *key.Key) error {
+	socket, err := v.server.OpenVerification(v.dir, forge, repo, k)
+	if err != nil {
+		return &provision.Error{
+			Op: "verify", Forge: forge, Target: provision.RepositoryTarget(repo), Class: provision.Transient,
+			Message: err.Error(), Next: "check the run directory", Err: err,
+		}
+	}
+	defer socket.Close()
+	_, err = v.prover.Prove(ctx, verify.Request{
+		Host: v.hosts[forge], Kind: v.kinds[forge], Repository: repo,
+		AgentSocket: socket.Path(), Signed: socket.Signatures,
+	})
+	return err
+}

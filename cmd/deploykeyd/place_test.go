@@ -1,0 +1,182 @@
+package main_test
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"deploykeyd/agent"
+)
+
+// What already lies where the daemon wants to be.
+
+func TestSecondDaemonIsRefused(t *testing.T) {
+	s := newSite(t)
+	d := s.start(t)
+	d.ready(t)
+	code, _, stderr := s.do(t, "run")
+	if code != 1 || !strings.Contains(stderr, "in use by another process") || !strings.Contains(stderr, "next:") {
+		t.Errorf("exit status %d: %s", code, stderr)
+	}
+	if code := d.terminate(t); code != 0 {
+		t.Errorf("the first daemon: exit status %d", code)
+	}
+}
+
+func TestSocketPathTaken(t *testing.T) {
+	t.Run("by a living process", func(t *testing.T) {
+		s := newSite(t)
+		if err := os.Mkdir(s.runDir(), 0o755); err != nil { //nolint:gosec // G301: as the daemon makes it
+			t.Fatal(err)
+		}
+		l, err := net.Listen("unix", filepath.Join(s.runDir(), "agent.sock")) //nolint:noctx // a test's own socket
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		code, _, stderr := s.do(t, "run")
+		if code != 1 || !strings.Contains(stderr, "agent.sock") || !strings.Contains(stderr, "next:") {
+			t.Errorf("exit status %d: %s", code, stderr)
+		}
+	})
+	t.Run("by a file", func(t *testing.T) {
+		s := newSite(t)
+		if err := os.Mkdir(s.runDir(), 0o755); err != nil { //nolint:gosec // G301: as the daemon makes it
+			t.Fatal(err)
+		}
+		path := filepath.Join(s.runDir(), "agent.sock")
+		if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, _, stderr := s.do(t, "run")
+		if code != 1 || !strings.Contains(stderr, "agent.sock") {
+			t.Errorf("exit status %d: %s", code, stderr)
+		}
+		if text, err := os.ReadFile(path); err != nil || string(text) != "precious" {
+			t.Errorf("the file is %q now, %v", text, err)
+		}
+	})
+	t.Run("by a dead socket", func(t *testing.T) {
+		s := newSite(t)
+		d := s.start(t)
+		d.ready(t)
+		d.signal(t, syscall.SIGKILL)
+		d.exit(t)
+		d = s.start(t)
+		d.ready(t)
+		if code := d.terminate(t); code != 0 {
+			t.Errorf("exit status %d", code)
+		}
+	})
+}
+
+func TestJournalThatCannotBeUsed(t *testing.T) {
+	cases := []struct {
+		name  string
+		spoil func([]byte) []byte
+		says  string
+	}{
+		{"truncated", func(b []byte) []byte { return b[:len(b)/2] }, "damaged"},
+		{"not a journal", func([]byte) []byte { return bytes.Repeat([]byte("not a journal. "), 4000) }, "damaged"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t)
+			d := s.start(t)
+			d.ready(t)
+			d.terminate(t)
+			text, err := os.ReadFile(s.journal())
+			if err != nil {
+				t.Fatal(err)
+			}
+			spoilt := c.spoil(text)
+			if err := os.WriteFile(s.journal(), spoilt, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, command := range []string{"run", "revoke", "status"} {
+				code, _, stderr := s.do(t, command)
+				if code != 1 || !strings.Contains(stderr, c.says) || !strings.Contains(stderr, "next:") {
+					t.Errorf("%s: exit status %d: %s", command, code, stderr)
+				}
+			}
+			if now, err := os.ReadFile(s.journal()); err != nil || !bytes.Equal(now, spoilt) {
+				t.Error("the file was touched")
+			}
+		})
+	}
+}
+
+// A copied disk: the other machine's records are set aside, its keys untouched.
+func TestJournalOfAnotherMachineIsSetAside(t *testing.T) {
+	s := newSite(t)
+	first := s.start(t)
+	first.ready(t)
+	first.signal(t, syscall.SIGKILL)
+	first.exit(t)
+	before, err := os.ReadFile(s.journal())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	s.rewrite(t, "machine: m1", "machine: m2")
+	second := s.start(t)
+	second.ready(t)
+	status := second.status(t)
+	if len(status.Warnings) == 0 || !strings.Contains(status.Warnings[0], "another machine") {
+		t.Errorf("warnings %q", status.Warnings)
+	}
+	aside, err := filepath.Glob(s.journal() + ".of-*")
+	if err != nil || len(aside) != 1 {
+		t.Fatalf("set aside: %v, %v", aside, err)
+	}
+	if now, err := os.ReadFile(aside[0]); err != nil || !bytes.Equal(now, before) {
+		t.Error("the other machine's journal was touched")
+	}
+	for where, n := range s.keys() {
+		if n != 2 {
+			t.Errorf("%s has %d keys, want the other machine's and ours", where, n)
+		}
+	}
+	if code := second.terminate(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	for where, n := range s.keys() {
+		if n != 1 {
+			t.Errorf("%s has %d keys, want the other machine's", where, n)
+		}
+	}
+}
+
+func TestConfigurationChangedBetweenRuns(t *testing.T) {
+	s := newSite(t)
+	d := s.start(t)
+	d.ready(t)
+	d.signal(t, syscall.SIGKILL)
+	d.exit(t)
+	s.rewrite(t, "      - acme/web\n", "")
+	s.rewrite(t, "fleet: test", "fleet: other")
+	s.rewrite(t, "name: gitea", "name: teapot")
+	second := s.start(t)
+	second.ready(t)
+	want := onePerPlan()
+	for _, k := range []string{"gitea", "github", "bitbucket-cloud"} {
+		delete(want, k+" acme/web")
+	}
+	second.until(t, "the first life is settled", func(st agent.Status) bool { return len(st.Remaining) == 0 })
+	got := s.keys()
+	for where, n := range want {
+		if got[where] != n {
+			t.Errorf("%s has %d keys, want %d", where, got[where], n)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("keys: %v", got)
+	}
+	if code := second.terminate(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}
