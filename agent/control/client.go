@@ -17,15 +17,34 @@ import (
 	"deploykeyd/agent/unixsock"
 )
 
-// Errors of a Client.
+// In the chains of a Client's errors.
 var (
-	// ErrNotRunning means that nobody answers on the socket.
+	// ErrNotRunning means that nobody answers on the socket, or that the daemon
+	// ended before it answered.
 	ErrNotRunning = errors.New("deploykeyd is not running")
 	// ErrRefused means that the daemon does not do this for the caller's user.
 	ErrRefused = errors.New("refused")
 )
 
-// maxReply bounds an answer: a status of some thousand repositories fits.
+// Error is a request that the daemon answered with a refusal or a failure.
+type Error struct {
+	Message string // the daemon's words
+	Next    string // the next step for a person; may be empty
+	Err     error  // ErrRefused, or nil
+}
+
+// Error returns the daemon's words.
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return e.Err.Error() + ": " + e.Message
+	}
+	return e.Message
+}
+
+// Unwrap returns ErrRefused for a refusal.
+func (e *Error) Unwrap() error { return e.Err }
+
+// maxReply bounds an answer: a status of some ten thousand repositories fits.
 const maxReply = 16 << 20
 
 // Client asks a daemon. Each call is one connection.
@@ -33,27 +52,29 @@ type Client struct{ http *http.Client }
 
 // NewClient returns a client for the socket at path.
 func NewClient(path string) *Client {
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return unixsock.Dial(ctx, path)
+	return &Client{&http.Client{
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return unixsock.Dial(ctx, path)
+			},
+			DisableKeepAlives: true,
 		},
-		DisableKeepAlives: true,
-	}
-	return &Client{&http.Client{Transport: transport}}
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
 }
 
 // Status returns the daemon's status.
 func (c *Client) Status(ctx context.Context) (agent.Status, error) {
 	var s agent.Status
-	err := c.call(ctx, http.MethodGet, "/v1/status", &s)
+	err := c.call(ctx, http.MethodGet, statusPath, &s)
 	return s, err
 }
 
 // Ready returns the status as soon as the daemon is ready, or as it is after
-// wait, which is at most a minute.
+// wait, which the daemon shortens to a minute.
 func (c *Client) Ready(ctx context.Context, wait time.Duration) (agent.Status, error) {
 	var s agent.Status
-	err := c.call(ctx, http.MethodGet, "/v1/ready?wait="+url.QueryEscape(wait.String()), &s)
+	err := c.call(ctx, http.MethodGet, readyPath+"?wait="+url.QueryEscape(wait.String()), &s)
 	return s, err
 }
 
@@ -61,17 +82,19 @@ func (c *Client) Ready(ctx context.Context, wait time.Duration) (agent.Status, e
 // after that.
 func (c *Client) Verify(ctx context.Context) (agent.Status, error) {
 	var s agent.Status
-	err := c.call(ctx, http.MethodPost, "/v1/verify", &s)
+	err := c.call(ctx, http.MethodPost, verifyPath, &s)
 	return s, err
 }
 
-// Revoke makes the daemon revoke every key and returns what may remain.
+// Revoke makes the daemon revoke every key and returns what may remain, also
+// beside an error. The daemon goes on with it when ctx ends.
 func (c *Client) Revoke(ctx context.Context) ([]agent.Remnant, error) {
 	var r revocation
-	err := c.call(ctx, http.MethodPost, "/v1/revoke", &r)
+	err := c.call(ctx, http.MethodPost, revokePath, &r)
 	return r.Remaining, err
 }
 
+// call makes one request and reads its answer.
 func (c *Client) call(ctx context.Context, method, path string, answer any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://deploykeyd"+path, http.NoBody)
 	if err != nil {
@@ -79,13 +102,13 @@ func (c *Client) call(ctx context.Context, method, path string, answer any) erro
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return connectError(err)
+		return unanswered(err)
 	}
-	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
+	_ = resp.Body.Close()
 	switch {
 	case err != nil:
-		return fmt.Errorf("read the daemon's answer: %w", err)
+		return unanswered(err)
 	case len(body) > maxReply:
 		return fmt.Errorf("the daemon's answer is longer than %d bytes", maxReply)
 	case resp.StatusCode == http.StatusOK, resp.StatusCode == http.StatusServiceUnavailable:
@@ -94,21 +117,36 @@ func (c *Client) call(ctx context.Context, method, path string, answer any) erro
 		}
 		return nil
 	}
-	var p problem
-	if json.Unmarshal(body, &p) != nil || p.Error == "" {
-		p.Error = "the daemon answered " + resp.Status
-	}
-	if resp.StatusCode == http.StatusForbidden {
-		return fmt.Errorf("%w: %s", ErrRefused, p.Error)
-	}
-	return errors.New(p.Error)
+	return failure(resp.StatusCode, body, answer)
 }
 
-// connectError tells a daemon that does not run from one that cannot be
-// reached, and drops the URL that means nothing here.
-func connectError(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return ErrNotRunning
+// failure reads an answer that is a problem. What it says of remaining keys
+// goes into answer.
+func failure(status int, body []byte, answer any) error {
+	var p problem
+	if json.Unmarshal(body, &p) != nil || p.Error == "" {
+		p = problem{Error: fmt.Sprintf("the daemon answered with status %d", status), Next: "use the deploykeyd that the daemon is"}
+	}
+	if r, ok := answer.(*revocation); ok {
+		r.Remaining = p.Remaining
+	}
+	e := &Error{Message: p.Error, Next: p.Next}
+	if status == http.StatusForbidden {
+		e.Err = ErrRefused
+	}
+	return e
+}
+
+// unanswered tells a daemon that does not run, or ran just now, from one that
+// cannot be reached, and drops the URL that means nothing here.
+func unanswered(err error) error {
+	for _, gone := range []error{
+		fs.ErrNotExist, syscall.ECONNREFUSED, // nobody listens
+		io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, // nobody answers any more
+	} {
+		if errors.Is(err, gone) {
+			return ErrNotRunning
+		}
 	}
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err

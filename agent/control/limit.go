@@ -1,41 +1,86 @@
 package control
 
 import (
+	"context"
+	"log/slog"
 	"net"
 	"sync"
+
+	"deploykeyd/agent/unixsock"
 )
 
-// limitedListener serves so many connections at a time. One too many is closed
-// at once, so that a greedy client cannot make the others wait behind it.
+// limitedListener notes who connects and closes what a user has too many of at
+// once: nobody waits behind another user.
 type limitedListener struct {
 	net.Listener
-	slots chan struct{}
+	log *slog.Logger
+
+	mu   sync.Mutex
+	open map[uint32]int // connections by uid
 }
 
-// Accept takes a slot with each connection.
+// Accept returns the next connection, always a *peerConn, whose peer is known.
 func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case l.slots <- struct{}{}:
-			return &limitedConn{Conn: c, slots: l.slots}, nil
-		default:
-			_ = c.Close()
+		peer, err := unixsock.PeerOf(c)
+		if err == nil {
+			err = peer.Close() // its process is of no interest here
 		}
+		if err != nil {
+			l.log.Warn("control connection closed: its user cannot be told", slog.String("error", err.Error()))
+			_ = c.Close()
+			continue
+		}
+		if !l.take(peer.UID) {
+			l.log.Debug("control connection closed: its user has too many", slog.Uint64("uid", uint64(peer.UID)))
+			_ = c.Close()
+			continue
+		}
+		return &peerConn{Conn: c, peer: peer, release: sync.OnceFunc(func() { l.give(peer.UID) })}, nil
 	}
 }
 
-// limitedConn gives its slot back when it is closed.
-type limitedConn struct {
-	net.Conn
-	slots chan struct{}
-	once  sync.Once
+func (l *limitedListener) take(uid uint32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[uid] >= maxPerUser {
+		return false
+	}
+	if l.open == nil {
+		l.open = map[uint32]int{}
+	}
+	l.open[uid]++
+	return true
 }
 
-func (c *limitedConn) Close() error {
-	c.once.Do(func() { <-c.slots })
+func (l *limitedListener) give(uid uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open[uid]--
+	if l.open[uid] == 0 {
+		delete(l.open, uid)
+	}
+}
+
+// peerConn is a connection of a known user.
+type peerConn struct {
+	net.Conn
+	peer    unixsock.Peer
+	release func()
+}
+
+func (c *peerConn) Close() error {
+	c.release()
 	return c.Conn.Close()
+}
+
+// peerKey is the key of a connection's peer in the context of its requests.
+type peerKey struct{}
+
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, peerKey{}, c.(*peerConn).peer) //nolint:forcetypeassert // what Accept returns
 }

@@ -276,7 +276,26 @@ func TestOpenSSHThroughAVerificationSocket(t *testing.T) {
 	if err != nil || v.Signatures() != 1 {
 		t.Errorf("%d signatures, %v\n%s", v.Signatures(), err, out)
 	}
+	if os.Geteuid() == 0 {
+		refusesOthers(t, f, v.Path())
+	}
 	if err := v.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// refusesOthers opens the files of a verification socket to everybody, and
+// finds that another user gets nothing all the same.
+func refusesOthers(t *testing.T, f *forges, path string) {
+	t.Helper()
+	for p, mode := range map[string]os.FileMode{filepath.Dir(filepath.Dir(path)): 0o755, filepath.Dir(path): 0o755, path: 0o666} {
+		if err := os.Chmod(p, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := f.run(t, 61234, []string{"SSH_AUTH_SOCK=" + path}, "ssh-add", "-l")
+	line := f.log.last(t)
+	if err == nil || strings.Contains(out, "SHA256") || line["action"] != "connect" || fmt.Sprint(line["uid"]) != "61234" {
+		t.Errorf("%v\n%s\naudit line %v", err, out, line)
 	}
 }

@@ -107,7 +107,7 @@ func checkBinding(f *Forge, what login, b *binding) error {
 		}
 	}
 	switch {
-	case false:
+	case !bytes.Equal(what.session, b.session):
 		return errors.New("the login is for another SSH session than the bound one")
 	case !hostkey.Match(f.HostKeys, b.hostKey):
 		return refuse("the connection is bound to host key %s, which is not pinned for forge %s", fingerprint(b.hostKey), f.Name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -49,7 +50,10 @@ func (s *Server) OpenVerification(dir, forge string, repo provision.Repository, 
 		admit:  func(p unixsock.Peer) bool { return int(p.UID) == os.Geteuid() },
 		signed: func() { v.signatures.Add(1) },
 	}
-	go func() { v.served <- s.serve(ctx, l, a) }()
+	go func() {
+		defer close(v.served)
+		v.served <- s.serve(ctx, l, a)
+	}()
 	return v, nil
 }
 
@@ -60,11 +64,13 @@ func (v *Verification) Path() string { return v.path }
 // that this key, and no other, was used.
 func (v *Verification) Signatures() int { return int(v.signatures.Load()) }
 
-// Close ends all connections and removes the socket with its folder. It must be
-// called once.
+// Close ends all connections and removes the socket with its folder.
 func (v *Verification) Close() error {
 	v.cancel()
-	err := errors.Join(<-v.served, os.Remove(v.folder))
+	err := <-v.served
+	if gone := os.Remove(v.folder); !errors.Is(gone, fs.ErrNotExist) {
+		err = errors.Join(err, gone)
+	}
 	if err != nil {
 		return fmt.Errorf("close verification socket: %w", err)
 	}

@@ -49,6 +49,9 @@ func TestVerificationShowsOneKeyToUsAlone(t *testing.T) {
 	if err := v.Close(); err != nil {
 		t.Error(err)
 	}
+	if err := v.Close(); err != nil {
+		t.Errorf("the second time: %v", err)
+	}
 	hungUp(t, c)
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v, %v", left, err)

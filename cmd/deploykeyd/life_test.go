@@ -19,6 +19,7 @@ import (
 
 // One whole life: three processes, two users, real git over real OpenSSH.
 func TestLife(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	d := s.start(t)
 	d.ready(t)
@@ -55,6 +56,7 @@ func TestLife(t *testing.T) {
 }
 
 func TestPushIsDecidedByAccess(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	d := s.start(t)
 	d.ready(t)
@@ -90,6 +92,7 @@ func TestPushIsDecidedByAccess(t *testing.T) {
 // G1: no file holds any part of a private key, not even of a daemon that was
 // killed.
 func TestG1PrivateKeysAreInNoFile(t *testing.T) {
+	t.Parallel()
 	began := time.Now().Add(-time.Minute)
 	s := newSite(t)
 	d := s.start(t)
@@ -129,6 +132,7 @@ func TestG1PrivateKeysAreInNoFile(t *testing.T) {
 
 // G8: no output of the program and no file of its own has a credential.
 func TestG8CredentialsAreInNoOutput(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	d := s.start(t)
 	d.ready(t)
@@ -165,6 +169,7 @@ func TestG8CredentialsAreInNoOutput(t *testing.T) {
 }
 
 func TestRevokeThroughTheDaemon(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	d := s.start(t)
 	d.ready(t)
@@ -188,6 +193,7 @@ func TestRevokeThroughTheDaemon(t *testing.T) {
 }
 
 func TestRevokeFromTheJournal(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	d := s.start(t)
 	d.ready(t)
@@ -209,6 +215,7 @@ func TestRevokeFromTheJournal(t *testing.T) {
 }
 
 func TestRevokeWithoutAConfigurationSaysWhatRemains(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	d := s.start(t)
 	d.ready(t)
@@ -227,6 +234,7 @@ func TestRevokeWithoutAConfigurationSaysWhatRemains(t *testing.T) {
 
 // An idle client holds neither the exit nor the revocation.
 func TestIdleClientsDoNotHoldTheExit(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	d := s.start(t)
 	d.ready(t)

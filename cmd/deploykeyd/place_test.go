@@ -15,6 +15,7 @@ import (
 // What already lies where the daemon wants to be.
 
 func TestSecondDaemonIsRefused(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	d := s.start(t)
 	d.ready(t)
@@ -28,6 +29,7 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 }
 
 func TestSocketPathTaken(t *testing.T) {
+	t.Parallel()
 	t.Run("by a living process", func(t *testing.T) {
 		s := newSite(t)
 		if err := os.Mkdir(s.runDir(), 0o755); err != nil { //nolint:gosec // G301: as the daemon makes it
@@ -75,6 +77,7 @@ func TestSocketPathTaken(t *testing.T) {
 }
 
 func TestJournalThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name  string
 		spoil func([]byte) []byte
@@ -85,6 +88,7 @@ func TestJournalThatCannotBeUsed(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t)
 			d := s.start(t)
 			d.ready(t)
@@ -112,6 +116,7 @@ func TestJournalThatCannotBeUsed(t *testing.T) {
 
 // A copied disk: the other machine's records are set aside, its keys untouched.
 func TestJournalOfAnotherMachineIsSetAside(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	first := s.start(t)
 	first.ready(t)
@@ -152,6 +157,7 @@ func TestJournalOfAnotherMachineIsSetAside(t *testing.T) {
 }
 
 func TestConfigurationChangedBetweenRuns(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	d := s.start(t)
 	d.ready(t)

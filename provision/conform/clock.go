@@ -12,7 +12,7 @@ func clockCases() []testCase {
 		{name: "time by a request of its own", run: timeAsked},
 		{name: "time by the last reply", run: timeSeen},
 		{name: "time of a forge that is wrong", run: timeWrong},
-		{name: "time goes on", waits: true, run: timeGoesOn},
+		{name: "time goes on", virtual: true, run: timeGoesOn},
 		{name: "time of a forge that does not say", run: timeUnknown},
 		{name: "time of a forge that is mad", run: timeMad},
 		{name: "time without a good credential", run: timeWithoutCredential},

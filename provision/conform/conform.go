@@ -62,7 +62,7 @@ func Run(t *testing.T, kind provision.Kind, open Opener) {
 		}
 		defer closeSim(t, sim)
 		for _, c := range cases() {
-			if !c.waits {
+			if !c.virtual {
 				t.Run(c.name, func(t *testing.T) { runCase(t, c, sim.Forge(kind), open, false) })
 			}
 		}
@@ -89,9 +89,9 @@ func closeSim(t *testing.T, sim *forgesim.Sim) {
 
 // testCase is one behaviour.
 type testCase struct {
-	name  string
-	waits bool // too long for real time
-	run   func(b *bench)
+	name    string
+	virtual bool // too long for real time, or looks into the transport
+	run     func(b *bench)
 }
 
 func cases() []testCase {

@@ -19,11 +19,11 @@ func faultCases() []testCase {
 		{name: "page for people", run: func(b *bench) { lost(b, forgesim.HTMLBadGateway, 0) }},
 		{name: "reply too large", run: func(b *bench) { lost(b, forgesim.OversizedReply, 1) }},
 		{name: "reply cut short", run: func(b *bench) { lost(b, forgesim.TruncatedReply, 1) }},
-		{name: "late effect", waits: true, run: lateEffect},
-		{name: "trouble that stays", waits: true, run: troubleStays},
-		{name: "slow reply past the deadline", waits: true, run: slowPastDeadline},
-		{name: "slow reply past all patience", waits: true, run: slowPastPatience},
-		{name: "held reply", waits: true, run: heldReply},
+		{name: "late effect", virtual: true, run: lateEffect},
+		{name: "trouble that stays", virtual: true, run: troubleStays},
+		{name: "slow reply past the deadline", virtual: true, run: slowPastDeadline},
+		{name: "slow reply past all patience", virtual: true, run: slowPastPatience},
+		{name: "held reply", virtual: true, run: heldReply},
 		{name: "list too large", run: listTooLarge},
 	}
 }

@@ -10,12 +10,12 @@ import (
 
 func rateCases() []testCase {
 	return []testCase{
-		{name: "too many requests with a time", waits: true, run: tooManyWithTime},
-		{name: "too many requests without a time", waits: true, run: tooManyWithoutTime},
-		{name: "too many requests past the deadline", waits: true, run: tooManyPastDeadline},
-		{name: "too many requests for an hour", waits: true, run: tooManyForAnHour},
-		{name: "too many requests without end", waits: true, run: tooManyWithoutEnd},
-		{name: "too many requests while waiting ends", waits: true, run: tooManyCancelled},
+		{name: "too many requests with a time", virtual: true, run: tooManyWithTime},
+		{name: "too many requests without a time", virtual: true, run: tooManyWithoutTime},
+		{name: "too many requests past the deadline", virtual: true, run: tooManyPastDeadline},
+		{name: "too many requests for an hour", virtual: true, run: tooManyForAnHour},
+		{name: "too many requests without end", virtual: true, run: tooManyWithoutEnd},
+		{name: "too many requests while waiting ends", virtual: true, run: tooManyCancelled},
 	}
 }
 

@@ -67,7 +67,7 @@ func revokeOneOfTwo(b *bench) {
 func revokeNoID(b *bench) {
 	made := b.register(b.request())
 	made.ID = ""
-	b.wantError(b.forge.inner.Revoke(b.Context(), b.target, made), false, provision.Invalid)
+	b.wantError(b.forge.Revoke(b.Context(), b.target, made), false, provision.Invalid)
 	b.wantCount(made.Key, 1)
 }
 
@@ -101,7 +101,7 @@ func revokeOtherKeysID(b *bench) {
 	foreign := b.foreign[0]
 	made.ID = foreign.ID
 	b.list(b.repo)
-	b.wantError(b.forge.inner.Revoke(b.Context(), b.target, made), false, provision.Invalid)
+	b.wantError(b.forge.Revoke(b.Context(), b.target, made), false, provision.Invalid)
 	if n := b.requests(forgesim.OpRevoke); n != 0 {
 		b.Errorf("the id was sent %d times", n)
 	}

@@ -117,7 +117,7 @@ func TestBitbucketCloudUUIDs(t *testing.T) {
 	f := open(t, provision.BitbucketCloud)
 	f.AddKey("acme/api", "x", newPublic(t), provision.Read)
 	object := decoded(t, send(t, f, request{method: "GET", path: "/2.0/repositories/acme/api"}))
-	workspace := object["workspace"].(map[string]any)["uuid"].(string) //nolint:forcetypeassert // a panic fails the test as well
+	workspace := object["workspace"].(map[string]any)["uuid"].(string)
 	path := "/2.0/repositories/" + url.PathEscape(workspace) + "/" + url.PathEscape(fmt.Sprint(object["uuid"])) + "/deploy-keys"
 	if a := send(t, f, request{method: "GET", path: path}); a.status != http.StatusOK || !strings.Contains(a.body, `"label":"x"`) {
 		t.Error(a.status, a.body)
@@ -137,8 +137,8 @@ func TestBitbucketCloudPages(t *testing.T) {
 	got, pages := "", 0
 	for path := keysPath(f.Kind(), "acme/api") + "?pagelen=100"; path != ""; pages++ {
 		page := decoded(t, send(t, f, request{method: "GET", path: path}))
-		for _, v := range page["values"].([]any) { //nolint:forcetypeassert // a panic fails the test as well
-			got += fmt.Sprint(v.(map[string]any)["label"]) //nolint:forcetypeassert // likewise
+		for _, v := range page["values"].([]any) {
+			got += fmt.Sprint(v.(map[string]any)["label"])
 		}
 		next, _ := page["next"].(string)
 		path = strings.TrimPrefix(next, f.URL())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -109,6 +110,34 @@ func TestCut(t *testing.T) {
 		}
 		if r := f.Requests(); len(r) != 2 || r[0].Status != 0 || r[0].Op != forgesim.OpRegister || r[1].Repository != "acme/api" {
 			t.Errorf("logged %+v", r)
+		}
+	})
+}
+
+// TestWroteRequest tells a client's trace when its request has left, which is
+// how it knows whether a failed one may have taken effect.
+func TestWroteRequest(t *testing.T) {
+	bubble(t, func(t *testing.T, f *forgesim.Forge) {
+		var wrote int
+		trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { wrote++ }}
+		get := func(url string) {
+			q, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), http.MethodGet, url, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp, err := f.Transport().RoundTrip(q); err == nil {
+				_ = resp.Body.Close()
+				t.Errorf("%s: %d", url, resp.StatusCode)
+			}
+		}
+		get("https://elsewhere.test/")
+		if wrote != 0 {
+			t.Error("a request to nowhere was written")
+		}
+		f.Inject(forgesim.Fault{Name: forgesim.CutBefore})
+		get(f.URL())
+		if wrote != 1 {
+			t.Errorf("a cut request was written %d times", wrote)
 		}
 	})
 }
@@ -341,32 +370,4 @@ func TestFaultCheck(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-func TestLimits(t *testing.T) {
-	bubble(t, func(t *testing.T, f *forgesim.Forge) {
-		refused := http.StatusTooManyRequests
-		if f.Kind() == provision.GitHub {
-			refused = http.StatusForbidden
-		}
-		f.SetLimits(provision.Limits{RequestsPerHour: 5, CreatesPerMinute: 1})
-		list := func() int {
-			return send(t, f, request{method: "GET", path: keysPath(f.Kind(), "acme/api")}).status
-		}
-		mustCreate(t, f, "first", newPublic(t))
-		if a, _, err := register(t, f); err != nil || a.status != refused {
-			t.Errorf("second create of a minute: %d, %v", a.status, err)
-		}
-		time.Sleep(time.Minute) //nolint:forbidigo // virtual time
-		mustCreate(t, f, "second", newPublic(t))
-		for i, want := range []int{200, 200, refused} {
-			if got := list(); got != want {
-				t.Errorf("list %d: %d", i, got)
-			}
-		}
-		time.Sleep(time.Hour) //nolint:forbidigo // virtual time
-		if got := list(); got != http.StatusOK {
-			t.Errorf("an hour later: %d", got)
-		}
-	})
 }

@@ -106,10 +106,12 @@ func build(ctx context.Context, o Options) (*Sim, error) {
 	s.running, s.cancel = context.WithCancel(ctx)
 	for _, k := range o.Kinds {
 		if s.Forge(k) != nil {
+			s.cancel()
 			return nil, fmt.Errorf("forgesim: %s is named twice", k)
 		}
 		f, err := newForge(s, k, o)
 		if err != nil {
+			s.cancel()
 			return nil, err
 		}
 		s.forges = append(s.forges, f)

@@ -16,6 +16,7 @@ const (
 	nextTitle  = "remove the other key with this title from the repository, or wait until it has expired"
 	nextPolicy = "have SSH switched on in the forge's settings ([server] DISABLE_SSH = false)"
 	nextKey    = "choose a key type that the forge accepts (key: type in the configuration)"
+	nextID     = "report this: deploykeyd sent the id of another repository's key"
 	nextNew    = "an account of the forge has this key: a new keypair is needed"
 )
 
@@ -42,7 +43,7 @@ func refine(r rest.Reply, e *provision.Error) {
 		e.Next = nextName
 	case r.Status == http.StatusInternalServerError && says("does not belong to repository"):
 		// An id of another repository: a refusal, not a fault.
-		e.Class, e.Uncertain = provision.Invalid, false
+		e.Class, e.Uncertain, e.Next = provision.Invalid, false, nextID
 	case r.Status == http.StatusUnprocessableEntity:
 		refineUnprocessable(e, says)
 	}

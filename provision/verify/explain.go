@@ -119,7 +119,10 @@ func refused(r Request, err error) *provision.Error {
 			Next: "check the ssh: address of forge " + r.Host.Forge + ": its server lets clients in without a key",
 		}
 	default:
-		e = &provision.Error{Class: provision.Transient, Message: clean(err.Error()), Err: err}
+		e = &provision.Error{
+			Class: provision.Transient, Message: clean(err.Error()), Err: err,
+			Next: "check that git and ssh run on this machine and that its temporary folder has free space",
+		}
 	}
 	e.Op, e.Forge, e.Target = "verify", r.Host.Forge, provision.RepositoryTarget(r.Repository)
 	return e

@@ -41,7 +41,7 @@ func environment(dir, ssh, config string) []string {
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
 		"GIT_CEILING_DIRECTORIES=" + filepath.Dir(dir),
 		"GIT_ALLOW_PROTOCOL=ssh",
-		"GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=true",
+		"GIT_TERMINAL_PROMPT=0",
 		"GIT_SSH_VARIANT=ssh",
 		"GIT_SSH_COMMAND=" + shellQuote(ssh) + " -F " + shellQuote(config) + " -o BatchMode=yes",
 	}

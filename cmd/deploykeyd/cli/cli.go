@@ -119,9 +119,7 @@ forge, 4 not ready in time.`,
 	})
 	root.AddCommand(newRun(o), newWait(o), newStatus(o), newVerify(o), newRevoke(o),
 		newSSHConfig(o), newConfig(o), newVersion())
-	for _, c := range root.Commands() {
-		usageErrors(c)
-	}
+	usageErrors(root)
 	return root
 }
 

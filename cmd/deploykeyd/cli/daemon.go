@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 
@@ -27,14 +26,21 @@ type daemon struct {
 	control *control.Server
 	log     *slog.Logger
 
-	agentSocket   net.Listener
-	controlSocket net.Listener
+	users         *unixsock.Users
+	agentSocket   *unixsock.Listener
+	controlSocket *unixsock.Listener
 	serving       sync.WaitGroup
 	stopServing   context.CancelFunc
 }
 
 // loadConfig reads the configuration of the flags.
-func (o *options) loadConfig() (config.Config, error) { return config.Load(o.config) }
+func (o *options) loadConfig() (config.Config, error) {
+	cfg, err := config.Load(o.config)
+	if _, told := errors.AsType[*config.Problems](err); err != nil && !told {
+		return cfg, fail(exitUsage, "name another file with --config", "%w", err)
+	}
+	return cfg, err
+}
 
 // identify says who this machine is.
 func identify(cfg config.Config) (machine.Machine, error) {
@@ -80,8 +86,8 @@ func newDaemon(o *options, cfg config.Config, log *slog.Logger) (_ *daemon, err 
 	if d.journal, warnings, err = o.openJournal(d.machine); err != nil {
 		return nil, err
 	}
-	users := unixsock.NewUsers(cfg.Users, nil, log)
-	d.server = sshagent.New(sshagent.Options{Forges: agentForges(cfg), Users: users, Logger: log})
+	d.users = unixsock.NewUsers(cfg.Users, nil, log)
+	d.server = sshagent.New(sshagent.Options{Forges: agentForges(cfg), Users: d.users, Logger: log})
 	if err := d.listen(o); err != nil {
 		return nil, err
 	}
@@ -101,7 +107,7 @@ func newDaemon(o *options, cfg config.Config, log *slog.Logger) (_ *daemon, err 
 	if d.agent, err = agent.New(agentOptions); err != nil {
 		return nil, err
 	}
-	d.control = control.NewServer(control.Options{Daemon: d.agent, Users: users, Logger: log})
+	d.control = control.NewServer(control.Options{Daemon: d.agent, Users: d.users, Logger: log})
 	return d, nil
 }
 
@@ -134,6 +140,9 @@ func socketError(err error) error {
 // by itself; all end with ctx, except the control socket, which shows the
 // revocation until close.
 func (d *daemon) start(ctx context.Context) <-chan error {
+	if err := d.users.Refresh(ctx); err != nil { // they may appear later
+		d.log.WarnContext(ctx, "not every configured user exists", slog.String("reason", err.Error()))
+	}
 	ended := make(chan error, 3)
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stopServing = stop
@@ -156,7 +165,7 @@ func (d *daemon) start(ctx context.Context) <-chan error {
 func (d *daemon) close() {
 	d.stopServing()
 	d.serving.Wait()
-	for _, l := range []net.Listener{d.agentSocket, d.controlSocket} {
+	for _, l := range []*unixsock.Listener{d.agentSocket, d.controlSocket} {
 		if l != nil {
 			_ = l.Close() // closed already when it was served
 		}

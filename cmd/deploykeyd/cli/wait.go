@@ -46,8 +46,9 @@ func wait(ctx context.Context, client *control.Client, progress io.Writer, timeo
 	var last agent.Status
 	lastErr := error(control.ErrNotRunning)
 	said := ""
-	for ctx.Err() == nil {
-		status, err := client.Ready(ctx, longPoll)
+	deadline := time.Now().Add(timeout)
+	for poll := time.Duration(0); ctx.Err() == nil; poll = min(longPoll, time.Until(deadline)/2) {
+		status, err := client.Ready(ctx, poll)
 		switch {
 		case err == nil && status.Ready:
 			return nil

@@ -132,7 +132,7 @@ func (x *exchange) RoundTrip(request *http.Request) (*http.Response, error) {
 	return &http.Response{
 		Status: response.Status, StatusCode: response.StatusCode,
 		Proto: response.Proto, ProtoMajor: response.ProtoMajor, ProtoMinor: response.ProtoMinor,
-		Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(nil)), Request: request,
+		Header: response.Header, Body: io.NopCloser(bytes.NewReader(nil)), Request: request,
 	}, nil
 }
 

@@ -80,8 +80,11 @@ func (x *exchange) refused() *provision.Error {
 	// A server error may come after the work was done, and so may a success
 	// that nobody promised.
 	e.Uncertain = x.call.changes() && e.Class == provision.Transient
-	if e.Class == provision.BadCredential {
+	switch e.Class { //nolint:exhaustive // the dialect knows the next step of the others, or time is the next step
+	case provision.BadCredential:
 		e.Next = "put a valid token into the credential: " + x.client.options.Credential.String()
+	case provision.Invalid:
+		e.Next = "the forge does not take the request as it is: where its words do not say what to change, report them"
 	}
 	x.client.options.Refine(r, e)
 	if e.Message == "" {
@@ -145,6 +148,7 @@ func explain(ctx context.Context, err error) (message, next string) {
 	op, isOp := errors.AsType[*net.OpError](err)
 	_, isTLS := errors.AsType[*tls.CertificateVerificationError](err)
 	_, isRecord := errors.AsType[tls.RecordHeaderError](err)
+	isRecord = isRecord || errors.Is(err, http.ErrSchemeMismatch)
 	switch {
 	case ctx.Err() != nil:
 		return "given up before the forge answered", ""

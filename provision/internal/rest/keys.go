@@ -34,20 +34,26 @@ func (c *Client) Path(op Op, t provision.Target) (string, error) {
 // than it was meant.
 func (c *Client) Check(call Call, r provision.KeyRequest) error {
 	traits := provision.TraitsOf(c.options.Kind)
+	refuse := func(message, next string) error {
+		e := c.failure(call, provision.Invalid, message)
+		e.Next = next
+		return e
+	}
 	switch {
 	case r.Key.IsZero():
-		return c.failure(call, provision.Invalid, "there is no key to register")
+		return refuse("there is no key to register", nextReport)
 	case r.Title == "" || len(r.Title) > traits.TitleLimit:
-		return c.failure(call, provision.Invalid, fmt.Sprintf("a title has between 1 and %d bytes here, not %d", traits.TitleLimit, len(r.Title)))
+		return refuse(fmt.Sprintf("a title has between 1 and %d bytes here, not %d", traits.TitleLimit, len(r.Title)), "choose a shorter fleet or machine name")
 	case r.Access == provision.Write && !traits.WriteAccess:
-		e := c.failure(call, provision.Invalid, "deploy keys on this forge can only read")
-		e.Next = "set access: read for this repository"
-		return e
+		return refuse("deploy keys on this forge can only read", "set access: read for this repository")
 	case r.Access != provision.Read && r.Access != provision.Write:
-		return c.failure(call, provision.Invalid, fmt.Sprintf("access is %q, neither read nor write", r.Access))
+		return refuse(fmt.Sprintf("access is %q, neither read nor write", r.Access), nextReport)
 	}
 	return nil
 }
+
+// nextReport is said of what no configuration can cause.
+const nextReport = "report this: it is a fault of deploykeyd"
 
 // Registered ends a registration. A reply is believed only when it is about
 // the very key that was sent. A refusal of class Exists says that the forge
@@ -87,7 +93,9 @@ func (c *Client) Registered(ctx context.Context, f provision.Forge, call Call, k
 // list does not show it either: it hides from a credential what it may not see.
 func (c *Client) Revoked(ctx context.Context, f provision.Forge, call Call, r provision.Registration) error {
 	if r.ID == "" {
-		return c.failure(call, provision.Invalid, "a registration without an id cannot be revoked")
+		e := c.failure(call, provision.Invalid, "a registration without an id cannot be revoked")
+		e.Next = nextReport
+		return e
 	}
 	if !c.seen.has(call.Target, r) {
 		there, err := c.lookUp(ctx, f, call, r)
@@ -119,7 +127,9 @@ func (c *Client) lookUp(ctx context.Context, f provision.Forge, call Call, r pro
 		case err != nil:
 			return false, c.instead(call, err, "the list that should show the key cannot be read")
 		case at.ID == r.ID && at.Key != r.Key:
-			return false, c.failure(call, provision.Invalid, "the id belongs to another key now")
+			e := c.failure(call, provision.Invalid, "the id belongs to another key now")
+			e.Next = "nothing: the key that was to be revoked is not there under this id"
+			return false, e
 		case at.ID == r.ID:
 			return true, nil
 		}

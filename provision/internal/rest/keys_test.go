@@ -89,6 +89,35 @@ func TestPagesStopAtTheTotal(t *testing.T) {
 	}
 }
 
+// TestPagesOfAListThatChanges takes key 1 away after the first page: key 3 moves
+// up to it and would be missed.
+func TestPagesOfAListThatChanges(t *testing.T) {
+	f := &forge{replies: []reply{
+		ok(`{"Keys":[1,2],"Next":"count","Total":4}`), ok(`{"Keys":[4],"Next":"count","Total":3}`),
+		ok(`{"Keys":[2,3],"Next":"count","Total":3}`), ok(`{"Keys":[4],"Next":"count","Total":3}`),
+	}}
+	client := newClient(t, setup{transport: f})
+	var ids []string
+	for r, err := range pages(t.Context(), client) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, r.ID)
+	}
+	if got := strings.Join(ids, " "); got != "1 2 3 4" || f.sent() != 4 {
+		t.Errorf("lists %s from %d pages", got, f.sent())
+	}
+	for i, want := range []string{"page=1", "page=2", "page=1", "page=2"} {
+		if got := f.requests[i].URL.RawQuery; got != want {
+			t.Errorf("request %d is %s, want %s", i, got, want)
+		}
+	}
+	list := &lister{}
+	if err := client.Revoked(t.Context(), list, del(), provision.Registration{ID: "1", Key: keyOf(1)}); err != nil || list.lists != 1 {
+		t.Errorf("what the last pass did not show counts as seen: %v", err)
+	}
+}
+
 func TestPagesThatCannotBeBelieved(t *testing.T) {
 	many := make([]string, 11)
 	for i := range many {
@@ -102,16 +131,19 @@ func TestPagesThatCannotBeBelieved(t *testing.T) {
 		pages []string
 		want  string
 	}{
-		"the same page again":       {[]string{`{"Keys":[1,2],"Next":"count"}`}, "repeats itself"},
-		"the same place again":      {[]string{`{"Keys":[1],"Next":"/api/v1/keys?page=1"}`}, "repeats itself"},
-		"nothing and more":          {[]string{`{"Keys":[],"Next":"count"}`}, "repeats itself"},
-		"elsewhere":                 {[]string{`{"Keys":[1],"Next":"https://evil.example/api/v1/keys"}`}, "not below"},
-		"without TLS":               {[]string{`{"Keys":[1],"Next":"http://git.acme.example/api/v1/keys?page=2"}`}, "not below"},
-		"outside the API":           {[]string{`{"Keys":[1],"Next":"/login"}`}, "not below"},
-		"fewer than promised":       {[]string{`{"Keys":[1],"Total":2}`}, "2 keys and showed 1"},
-		"more than promised":        {[]string{`{"Keys":[1,2,3],"Total":2}`}, "2 keys and showed 3"},
-		"a total that changes":      {[]string{`{"Keys":[1,2],"Next":"count","Total":4}`, `{"Keys":[4],"Total":3}`}, "changed"},
-		"a total that comes late":   {[]string{`{"Keys":[1,2],"Next":"count"}`, `{"Keys":[4],"Total":3}`}, "changed"},
+		"the same page again":  {[]string{`{"Keys":[1,2],"Next":"count"}`}, "repeats itself"},
+		"the same place again": {[]string{`{"Keys":[1],"Next":"/api/v1/keys?page=1"}`}, "repeats itself"},
+		"nothing and more":     {[]string{`{"Keys":[],"Next":"count"}`}, "repeats itself"},
+		"elsewhere":            {[]string{`{"Keys":[1],"Next":"https://evil.example/api/v1/keys"}`}, "not below"},
+		"without TLS":          {[]string{`{"Keys":[1],"Next":"http://git.acme.example/api/v1/keys?page=2"}`}, "not below"},
+		"outside the API":      {[]string{`{"Keys":[1],"Next":"/login"}`}, "not below"},
+		"fewer than promised":  {[]string{`{"Keys":[1],"Total":2}`}, "2 keys and showed 1"},
+		"more than promised":   {[]string{`{"Keys":[1,2,3],"Total":2}`}, "2 keys and showed 3"},
+		"a total that changes": {[]string{
+			`{"Keys":[1,2],"Next":"count","Total":4}`, `{"Keys":[4],"Total":3}`,
+			`{"Keys":[1,2],"Next":"count","Total":4}`, `{"Keys":[4],"Total":3}`,
+			`{"Keys":[1,2],"Next":"count","Total":4}`, `{"Keys":[4],"Total":3}`,
+		}, "kept changing"},
 		"an entry without an id":    {[]string{`{"Keys":[1,0]}`}, "without an id"},
 		"more than anybody can use": {many, "more than 10000"},
 	} {

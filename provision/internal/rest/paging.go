@@ -36,7 +36,8 @@ func Failed(err error) iter.Seq2[provision.Registration, error] {
 func Pages[P any](ctx context.Context, c *Client, call Call, read func(page P, number int, h http.Header) (Page, error)) iter.Seq2[provision.Registration, error] {
 	call.Method, call.Status, call.page = http.MethodGet, http.StatusOK, true
 	return func(yield func(provision.Registration, error) bool) {
-		w := walk{client: c, call: call, ids: map[string]provision.PublicKey{}, paths: map[string]bool{}, total: -1}
+		w := walk{client: c, call: call, shown: map[string]bool{}}
+		w.begin(call.Path)
 		for w.call.Path != "" {
 			var wire P
 			header, err := c.Do(ctx, w.call, &wire)
@@ -59,34 +60,55 @@ func Pages[P any](ctx context.Context, c *Client, call Call, read func(page P, n
 	}
 }
 
-// walk is a list being read.
+// maxPasses bounds how often a list is read that changes meanwhile.
+const maxPasses = 3
+
+// walk is a list being read. Where pages are counted, a key that goes away
+// moves the following ones up, and one of them past the reader: such a list is
+// read again from its beginning.
 type walk struct {
 	client *Client
-	call   Call                           // for the next page; no path after the last
-	ids    map[string]provision.PublicKey // what has been yielded
-	paths  map[string]bool                // which pages have been read
-	total  int                            // what the forge said of the list's length
+	call   Call            // for the next page; no path after the last
+	shown  map[string]bool // which ids have been yielded
+	passes int             // how often the list was begun
+
+	first string                         // the path of the first page
+	ids   map[string]provision.PublicKey // what this pass has seen
+	paths map[string]bool                // which pages this pass has read
+	total int                            // what the forge said of the list's length
 }
 
-// page checks that a page goes on where the last one ended, drops what an
-// earlier page had, and turns to the next.
+// begin starts a pass.
+func (w *walk) begin(first string) {
+	w.passes++
+	w.first, w.call.Path = first, first
+	w.ids, w.paths, w.total = map[string]provision.PublicKey{}, map[string]bool{}, -1
+}
+
+// page checks that a page goes on where the last one ended, drops what has been
+// yielded before, and turns to the next.
 func (w *walk) page(p Page, err error) (Page, error) {
 	if err != nil {
 		return Page{}, w.broken(err.Error())
 	}
-	first := len(w.paths) == 0
-	w.paths[w.call.Path] = true
-	if !first && p.Total != w.total {
-		return Page{}, w.broken("the list changed while it was read")
+	changed := len(w.paths) > 0 && p.Total != w.total
+	switch {
+	case changed && w.passes == maxPasses:
+		return Page{}, w.broken("the list kept changing while it was read")
+	case changed:
+		w.begin(w.first)
+		return Page{}, nil
 	}
+	w.paths[w.call.Path] = true
 	w.total = p.Total
-	fresh := p.Items[:0]
+	before, fresh := len(w.ids), p.Items[:0]
 	for _, r := range p.Items {
 		if r.ID == "" {
 			return Page{}, w.broken("the forge's list has an entry without an id")
 		}
-		if _, again := w.ids[r.ID]; !again {
-			w.ids[r.ID] = r.Key
+		w.ids[r.ID] = r.Key
+		if !w.shown[r.ID] {
+			w.shown[r.ID] = true
 			fresh = append(fresh, r)
 		}
 	}
@@ -94,26 +116,26 @@ func (w *walk) page(p Page, err error) (Page, error) {
 		return Page{}, w.broken(fmt.Sprintf("the forge's list has more than %d keys", MaxItems))
 	}
 	p.Items = fresh
-	return p, w.turn(p)
+	return p, w.turn(p.Next, len(w.ids) > before)
 }
 
 // turn finds the next page, or makes sure that there need be none.
-func (w *walk) turn(p Page) error {
-	if p.Next == "" || w.total >= 0 && len(w.ids) >= w.total {
+func (w *walk) turn(to string, progress bool) error {
+	if to == "" || w.total >= 0 && len(w.ids) >= w.total {
 		w.call.Path = ""
 		if w.total >= 0 && len(w.ids) != w.total {
 			return w.broken(fmt.Sprintf("the forge says that its list has %d keys and showed %d", w.total, len(w.ids)))
 		}
 		return nil
 	}
-	next, err := w.client.below(p.Next)
-	if p.Next[0] == '?' {
-		next, err = w.call.plainPath()+p.Next, nil
+	next, err := w.client.below(to)
+	if to[0] == '?' {
+		next, err = w.call.plainPath()+to, nil
 	}
 	if err != nil {
 		return w.broken(err.Error())
 	}
-	if len(p.Items) == 0 || w.paths[next] {
+	if !progress || w.paths[next] {
 		return w.broken("the forge's list repeats itself")
 	}
 	w.call.Path = next

@@ -175,6 +175,17 @@ func TestContextEnds(t *testing.T) {
 			}
 		})
 	})
+	t.Run("before the forge's wait", func(t *testing.T) {
+		virtual(t, func(t *testing.T, passed func() time.Duration) {
+			f := &forge{replies: []reply{status(429, "Retry-After", "60")}}
+			ctx, cancel := context.WithTimeout(t.Context(), 59*time.Second)
+			defer cancel()
+			_, err := newClient(t, setup{transport: f}).Do(ctx, post(), nil)
+			if e := errorOf(t, err, provision.RateLimited, false); e.RetryAfter != time.Minute || passed() != 0 {
+				t.Errorf("asks for %v after %v", e.RetryAfter, passed())
+			}
+		})
+	})
 	t.Run("between", func(t *testing.T) {
 		virtual(t, func(t *testing.T, passed func() time.Duration) {
 			f := &forge{replies: []reply{status(429, "Retry-After", "60")}}

@@ -20,6 +20,7 @@ func TestForgesWordsAreOneShortLine(t *testing.T) {
 		"bell\a and \x1b[31mred":      "bell and [31mred",
 		"right\u202eto left\u200b":    "rightto left",
 		"\x00\x01":                    "Unprocessable Entity",
+		"a\x00b":                      "a b",
 		"line\u2028separator\u0085el": "line separator el",
 	} {
 		body, err := json.Marshal(map[string]string{"message": in})
