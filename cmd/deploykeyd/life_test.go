@@ -232,6 +232,25 @@ func TestRevokeWithoutAConfigurationSaysWhatRemains(t *testing.T) {
 	}
 }
 
+// G9: a journal of another machine is not taken for an empty one.
+func TestG9RevokeDoesNotClaimAnotherMachinesKeysGone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	d := s.start(t)
+	d.ready(t)
+	d.signal(t, syscall.SIGKILL)
+	d.exit(t)
+	s.rewrite(t, "machine: m1", "machine: m2")
+	code, stdout, stderr := s.do(t, "revoke")
+	if code != 3 || !strings.Contains(stderr, "8 keys may remain") || !strings.Contains(stderr, "of machine m1") || stdout != "" {
+		t.Errorf("exit status %d: %s%s", code, stdout, stderr)
+	}
+	s.rewrite(t, "machine: m2", "machine: m1")
+	if code, _, stderr := s.do(t, "revoke"); code != 0 || len(s.keys()) != 0 {
+		t.Errorf("as itself: exit status %d, keys %v: %s", code, s.keys(), stderr)
+	}
+}
+
 // An idle client holds neither the exit nor the revocation.
 func TestIdleClientsDoNotHoldTheExit(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"deploykeyd/agent/config"
+	"deploykeyd/agent/control"
 	"deploykeyd/agent/journal"
 	"deploykeyd/provision"
 )
@@ -76,6 +77,9 @@ func report(stderr io.Writer, err error) int {
 // nextStep returns what the error itself tells a person to do.
 func nextStep(err error) string {
 	if e, ok := errors.AsType[*journal.Error](err); ok {
+		return e.Next
+	}
+	if e, ok := errors.AsType[*control.Error](err); ok {
 		return e.Next
 	}
 	return provision.NextStep(err)

@@ -53,7 +53,7 @@ Exits 0 when no key is left and 3, with the list, when keys may remain.`,
 
 // revokeFromJournal settles what a life that is over left.
 func (o *options) revokeFromJournal(ctx context.Context, stderr io.Writer) ([]agent.Remnant, error) {
-	records, err := readJournal(o.journal())
+	records, owner, err := readJournal(o.journal())
 	if err != nil {
 		return nil, err
 	}
@@ -62,11 +62,16 @@ func (o *options) revokeFromJournal(ctx context.Context, stderr io.Writer) ([]ag
 	}
 	cfg, err := o.loadConfig()
 	if err != nil {
-		return remainUntouched(records, err), nil
+		return remainUntouched(records, err.Error(), "mend the configuration and run deploykeyd revoke again"), nil
 	}
 	m, err := identify(cfg)
 	if err != nil {
 		return nil, err
+	}
+	if owner != m.ID {
+		return remainUntouched(records, fmt.Sprintf("the journal is of machine %s, and this one is %s", owner, m.ID),
+			"run it as the user who runs the daemon: root may know this machine by more than that user does; "+
+				"if this disk is a copy, leave the keys to the machine it was copied from"), nil
 	}
 	j, warnings, err := o.openJournal(m)
 	if err != nil {
@@ -90,13 +95,12 @@ func (o *options) revokeFromJournal(ctx context.Context, stderr io.Writer) ([]ag
 	return a.Revoke(ctx)
 }
 
-// remainUntouched says what the journal holds when there is no configuration to
-// revoke it with: keys remain, and that must not end as a mere usage error.
-func remainUntouched(records []agent.Record, cause error) []agent.Remnant {
+// remainUntouched says what the journal holds when nothing can be revoked with
+// it: keys remain, and that must not end as success or as a mere usage error.
+func remainUntouched(records []agent.Record, why, next string) []agent.Remnant {
 	remnants := agent.StatusOf(records).Remaining
 	for i := range remnants {
-		remnants[i].Reason = "nothing could be revoked: " + cause.Error()
-		remnants[i].Next = "mend the configuration and run deploykeyd revoke again"
+		remnants[i].Reason, remnants[i].Next = "nothing could be revoked: "+why, next
 	}
 	return remnants
 }

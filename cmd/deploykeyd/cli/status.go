@@ -52,7 +52,7 @@ exit status is 1.`,
 
 // statusFromJournal reads what the last life left, without changing it.
 func (o *options) statusFromJournal() (agent.Status, error) {
-	records, err := readJournal(o.journal())
+	records, _, err := readJournal(o.journal())
 	if err != nil {
 		return agent.Status{}, err
 	}
@@ -118,16 +118,17 @@ func printNext(w io.Writer, next string) {
 	}
 }
 
-// readJournal returns the records of a journal that no daemon has open; a
-// missing journal has none.
-func readJournal(path string) ([]agent.Record, error) {
+// readJournal returns the records of a journal that no daemon has open, and the
+// machine that they belong to. A missing journal has none.
+func readJournal(path string) ([]agent.Record, string, error) {
 	j, err := journal.OpenReadOnly(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, "", nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer j.Close()
-	return j.Records()
+	records, err := j.Records()
+	return records, j.Machine(), err
 }

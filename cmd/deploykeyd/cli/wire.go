@@ -113,14 +113,14 @@ func agentForges(cfg config.Config) []sshagent.Forge {
 // verifier proves keys with real git through a private socket for each proof.
 type verifier struct {
 	server *sshagent.Server
-	dir    string // of the private sockets
+	dir    string // of the private sockets and the test clones
 	hosts  map[string]sshconfig.Host
 	kinds  map[string]provision.Kind
 	prover *verify.Prover
 }
 
 func newVerifier(cfg config.Config, server *sshagent.Server, dir string, log *slog.Logger) (*verifier, error) {
-	prover, err := verify.New(verify.Options{Logger: log})
+	prover, err := verify.New(verify.Options{Dir: dir, Logger: log})
 	if err != nil {
 		return nil, err
 	}

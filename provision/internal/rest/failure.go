@@ -53,15 +53,15 @@ func (x *exchange) decode() *provision.Error {
 	return e
 }
 
-// plainPath is a path that can be shown as it is.
-var plainPath = regexp.MustCompile(`^/[A-Za-z0-9._~{}/-]{1,150}$`)
+// shownPath is a path that can be shown as it is.
+var shownPath = regexp.MustCompile(`^/[A-Za-z0-9._~{}/-]{1,150}$`)
 
 // moved classes a redirect. Following one would turn a POST or DELETE into a
 // GET, whose success would look like the request's own.
 func (x *exchange) moved() *provision.Error {
 	message := "the forge points to another place"
 	to, err := url.Parse(x.reply.Header.Get("Location"))
-	if err == nil && plainPath.MatchString(to.Path) {
+	if err == nil && shownPath.MatchString(to.Path) {
 		message = "the forge points to " + x.say(to.Path)
 	}
 	e := x.client.failure(x.call, provision.Moved, message)
