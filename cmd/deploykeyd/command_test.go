@@ -68,7 +68,7 @@ func TestConfigCheckTellsEverythingAtOnce(t *testing.T) {
 func TestCredentialFileProblemsAreToldWithTheirLines(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	if err := os.Chmod(filepath.Join(s.dir, "gitea.token"), 0o644); err != nil { //nolint:gosec // G302: the fault under test
+	if err := os.Chmod(filepath.Join(s.dir, "gitea.token"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(filepath.Join(s.dir, "github.token")); err != nil {

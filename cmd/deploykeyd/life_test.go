@@ -261,7 +261,7 @@ func TestIdleClientsDoNotHoldTheExit(t *testing.T) {
 	defer cancel()
 	for _, name := range []string{"agent.sock", "control.sock"} {
 		c := dial(ctx, t, filepath.Join(s.runDir(), name))
-		defer c.Close()
+		t.Cleanup(func() { _ = c.Close() })
 	}
 	began := time.Now()
 	if code := d.terminate(t); code != 0 {

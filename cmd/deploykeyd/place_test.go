@@ -32,7 +32,7 @@ func TestSocketPathTaken(t *testing.T) {
 	t.Parallel()
 	t.Run("by a living process", func(t *testing.T) {
 		s := newSite(t)
-		if err := os.Mkdir(s.runDir(), 0o755); err != nil { //nolint:gosec // G301: as the daemon makes it
+		if err := os.Mkdir(s.runDir(), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		l, err := net.Listen("unix", filepath.Join(s.runDir(), "agent.sock")) //nolint:noctx // a test's own socket
@@ -47,7 +47,7 @@ func TestSocketPathTaken(t *testing.T) {
 	})
 	t.Run("by a file", func(t *testing.T) {
 		s := newSite(t)
-		if err := os.Mkdir(s.runDir(), 0o755); err != nil { //nolint:gosec // G301: as the daemon makes it
+		if err := os.Mkdir(s.runDir(), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(s.runDir(), "agent.sock")

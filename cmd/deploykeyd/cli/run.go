@@ -79,7 +79,7 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 	if err := checkCredentials(ctx, cfg); err != nil {
 		return err
 	}
-	d, err := newDaemon(o, cfg, log)
+	d, err := newDaemon(o, cfg, log) //nolint:contextcheck // to listen takes no time worth ending
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := d.start(running)
-	log.Info("running", slog.String("version", version), slog.String("machine", d.machine.ID),
+	log.InfoContext(ctx, "running", slog.String("version", version), slog.String("machine", d.machine.ID),
 		slog.String("agent_socket", o.agentSocket()), slog.Duration("shutdown_timeout", cfg.Shutdown.Timeout))
 	runErr := awaitStop(signals, ended, log)
 	stop()
@@ -135,7 +135,7 @@ func shorten(ctx context.Context, cancel context.CancelFunc, signals <-chan os.S
 			if s == syscall.SIGHUP {
 				continue
 			}
-			log.Warn("second signal: giving the revocation little more time", slog.Duration("left", secondSignalGrace))
+			log.WarnContext(ctx, "second signal: giving the revocation little more time", slog.Duration("left", secondSignalGrace))
 			timer := time.AfterFunc(secondSignalGrace, cancel)
 			<-ctx.Done()
 			timer.Stop()

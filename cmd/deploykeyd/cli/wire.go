@@ -136,7 +136,7 @@ func newVerifier(cfg config.Config, server *sshagent.Server, dir string, log *sl
 
 // Verify implements agent.Verifier.
 func (v *verifier) Verify(ctx context.Context, forge string, repo provision.Repository, k *key.Key) error {
-	socket, err := v.server.OpenVerification(v.dir, forge, repo, k)
+	socket, err := v.server.OpenVerification(v.dir, forge, repo, k) //nolint:contextcheck // to listen takes no time worth ending
 	if err != nil {
 		return &provision.Error{
 			Op: "verify", Forge: forge, Target: provision.RepositoryTarget(repo), Class: provision.Transient,
