@@ -316,3 +316,39 @@ func randomLife(t *testing.T, seed uint64) {
 		t.Errorf("%d records", n)
 	}
 }
+
+// A lost request that lands late, after another refusal ended its record: the
+// key that is settled must not be the one that is in use.
+func TestKeyGivenUpIsNotUsedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		asked := 0
+		w.forge("tea").register = func(path string) fault {
+			if path != "acme/api" {
+				return fault{}
+			}
+			switch asked++; asked {
+			case 1:
+				return fault{lost: true, late: time.Minute}
+			case 2:
+				return fault{refuse: &provision.Error{Class: provision.TitleClash, Status: 422}}
+			}
+			return fault{}
+		}
+		l := w.start(t, w.options())
+		l.awaitReady(t, time.Hour)
+		time.Sleep(afterWindow) //nolint:forbidigo // virtual time
+		if diff := cmp.Diff(oneEach, w.allKeys()); diff != "" {
+			t.Errorf("keys (-want +got):\n%s", diff)
+		}
+		if s := l.Status(); !s.Ready || len(s.Remaining) != 0 {
+			t.Errorf("ready %v, remaining %+v", s.Ready, s.Remaining)
+		}
+		if got, lent := w.forge("tea").live("acme/api")[0].Key, w.lent["tea/acme/api"]; got != lent {
+			t.Error("the key on the forge is not the one that is lent")
+		}
+		if remnants := l.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 {
+			t.Errorf("remnants %v, keys %v", remnants, w.allKeys())
+		}
+	})
+}

@@ -250,26 +250,40 @@ func (r *registration) ask(ctx context.Context) error {
 	return r.refused(err)
 }
 
-// refused takes back an intent that the forge definitely refused. What earlier
-// requests for the same key may still bring is left to be settled.
+// refused takes back an intent that the forge definitely refused.
 func (r *registration) refused(err error) error {
 	rec := r.record
 	rec.Outstanding--
-	class := provision.ClassOf(err)
-	if class.Retryable() {
+	if provision.ClassOf(err).Retryable() {
 		if storeErr := r.store(rec); storeErr != nil {
 			return storeErr
 		}
 		return err
 	}
-	if rec.Outstanding > 0 {
-		r.agent.abandon(rec)
-	} else if forgetErr := r.agent.options.Journal.Forget(rec.ID()); forgetErr != nil {
-		r.log().Warn("a refused intent stays in the journal", slog.String("error", forgetErr.Error()))
-		r.agent.abandon(rec)
+	if giveUpErr := r.giveUp(rec); giveUpErr != nil {
+		return giveUpErr
 	}
-	r.agent.update(func() { r.record = Record{} })
 	return err
+}
+
+// giveUp ends a record that this registration does not go on with. What earlier
+// requests for its key may still bring is left to be settled, and then the next
+// try needs another key: what settles the old one would take back the new.
+func (r *registration) giveUp(rec Record) error {
+	r.agent.update(func() { r.record = Record{} })
+	forgotten := false
+	if rec.Outstanding == 0 {
+		err := r.agent.options.Journal.Forget(rec.ID())
+		if err != nil {
+			r.log().Warn("a refused intent stays in the journal", slog.String("error", err.Error()))
+		}
+		forgotten = err == nil
+	}
+	if forgotten {
+		return nil
+	}
+	r.agent.abandon(rec)
+	return r.renewKey()
 }
 
 // settle asks the list what became of a lost request, and reports whether the

@@ -44,7 +44,7 @@ const longPoll = 2 * time.Second
 
 func wait(ctx context.Context, client *control.Client, progress io.Writer, timeout time.Duration) error {
 	var last agent.Status
-	var lastErr error = control.ErrNotRunning
+	lastErr := control.ErrNotRunning
 	said := ""
 	deadline := time.Now().Add(timeout)
 	for poll := time.Duration(0); ctx.Err() == nil; poll = min(longPoll, time.Until(deadline)/2) {
