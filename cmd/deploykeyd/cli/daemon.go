@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"sync"
 
 	"deploykeyd/agent"
@@ -159,6 +160,14 @@ func (d *daemon) start(ctx context.Context) <-chan error {
 		})
 	}
 	return ended
+}
+
+// settle gives back, once everything is ready, the memory that registering and
+// proving took: from then on the daemon mostly waits.
+func (d *daemon) settle(ctx context.Context) {
+	if d.agent.AwaitReady(ctx) == nil {
+		debug.FreeOSMemory()
+	}
 }
 
 // close ends what still serves and closes everything.

@@ -90,6 +90,7 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 	ended := d.start(running)
 	log.InfoContext(ctx, "running", slog.String("version", version), slog.String("machine", d.machine.ID),
 		slog.String("agent_socket", o.agentSocket()), slog.Duration("shutdown_timeout", cfg.Shutdown.Timeout))
+	go d.settle(running)
 	runErr := awaitStop(signals, ended, log)
 	stop()
 
