@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -184,5 +185,26 @@ func TestConfigurationChangedBetweenRuns(t *testing.T) {
 	}
 	if code := second.terminate(t); code != 0 {
 		t.Errorf("exit status %d", code)
+	}
+}
+
+// A disk without room for a journal: told before anything is registered. What a
+// disk that fills up later does is tested at the journal and the life cycle.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	if err := os.Mkdir(s.stateDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run := s.program(t.Context(), "run")
+	script := `mount --make-rprivate / && mount -t tmpfs -o size=4k tmpfs "$0" && echo full >"$0/filler" && exec "$@"`
+	c := exec.CommandContext(t.Context(), "unshare", append([]string{"-m", "sh", "-c", script, s.stateDir()}, run.Args...)...)
+	c.Env = run.Env
+	code, _, stderr := finish(t, c)
+	if code != 1 || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "next:") {
+		t.Errorf("exit status %d: %s", code, stderr)
+	}
+	if keys := s.keys(); len(keys) != 0 {
+		t.Errorf("keys: %v", keys)
 	}
 }
