@@ -73,11 +73,12 @@ func TestG5KilledBeforeALateEffect(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	tea := s.sim.Forge(provision.Gitea)
-	tea.Inject(forgesim.Fault{Name: forgesim.LateEffect, Op: forgesim.OpRegister, Repository: "acme/api", Delay: 4 * time.Second, Times: 1})
+	tea.Inject(forgesim.Fault{Name: forgesim.LateEffect, Op: forgesim.OpRegister, Repository: "acme/api", Delay: 8 * time.Second, Times: 1})
 	// The cut request is asked after in the list; the kill comes before the answer.
 	tea.Inject(forgesim.Fault{Name: forgesim.HoldReply, Op: forgesim.OpList, Repository: "acme/api", Times: 1})
 	first := s.start(t)
 	await(t, tea, "the list after the cut", func() bool { return tea.Held() == 1 })
+	first.until(t, "everything else is verified", func(st agent.Status) bool { return verified(st) == 7 })
 	first.signal(t, syscall.SIGKILL)
 	first.exit(t)
 	tea.ClearFaults()
