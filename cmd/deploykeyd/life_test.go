@@ -271,3 +271,36 @@ func TestIdleClientsDoNotHoldTheExit(t *testing.T) {
 		t.Errorf("the stop took %v", took)
 	}
 }
+
+// The budget of API requests: at boot one per registration and one per forge
+// for its clock, at stop one delete per registration and one list per target.
+func TestRequestsOfALife(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	d := s.start(t)
+	d.ready(t)
+	count := func() map[string]int {
+		n := map[string]int{}
+		for _, f := range s.sim.Forges() {
+			for _, r := range f.Requests() {
+				n[r.Method+" "+string(r.Op)]++
+			}
+		}
+		return n
+	}
+	boot := count()
+	if diff := cmp.Diff(map[string]int{"GET ": 3, "POST register": 8}, boot); diff != "" {
+		t.Errorf("requests at boot (-want +got):\n%s", diff)
+	}
+	d.terminate(t)
+	stop := count()
+	for what, n := range boot {
+		stop[what] -= n
+		if stop[what] == 0 {
+			delete(stop, what)
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"DELETE revoke": 8, "GET list": 8}, stop); diff != "" {
+		t.Errorf("requests at the stop (-want +got):\n%s", diff)
+	}
+}
