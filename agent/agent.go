@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -62,9 +61,9 @@ type Agent struct {
 
 	forges        []*forgeState   // one per configured forge
 	registrations []*registration // fixed after New
+	ring          *keyring        // every key of this life
 	verifications chan struct{}   // one slot per git process
-	revoking      chan struct{}   // held by the one Revoke at work
-	workers       sync.WaitGroup
+	workers       sync.WaitGroup  // grows only while phase is Serving, or from a worker
 
 	// work ends when no new step may begin; requests ends some time later, so
 	// that a request under way is answered rather than cut.
@@ -73,18 +72,19 @@ type Agent struct {
 	requests     context.Context //nolint:containedctx // as above
 	stopRequests context.CancelFunc
 
-	mu        sync.Mutex // guards what follows and the mutable parts of registrations
-	loaded    bool
-	keys      []*key.Key           // every key of this life, to be wiped
-	leftovers map[string]*leftover // by record ID
-	phase     Phase
-	ready     time.Time     // when the agent became ready; zero if it is not
-	changed   chan struct{} // closed and replaced at every change
+	mu         sync.Mutex // guards what follows and the mutable parts of registrations
+	loaded     bool
+	unreadable error                // why the journal may hold more than could be read
+	leftovers  map[string]*leftover // by record ID
+	revocation *revocation          // the one at work; nil without
+	phase      Phase
+	ready      time.Time     // when the agent became ready; zero if it is not
+	changed    chan struct{} // closed and replaced at every change
 }
 
-// New plans the keys and makes them. It neither reads the journal nor talks to
+// New plans the keys. It neither makes one, nor reads the journal, nor talks to
 // a forge.
-func New(o Options) (*Agent, error) {
+func New(o Options) *Agent {
 	if o.RequestsPerForge == 0 {
 		o.RequestsPerForge = 16
 	}
@@ -96,8 +96,8 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{
 		options: o, log: o.Logger, started: time.Now(),
+		ring:          &keyring{kind: o.KeyType},
 		verifications: make(chan struct{}, o.Verifications),
-		revoking:      make(chan struct{}, 1),
 		leftovers:     map[string]*leftover{},
 		phase:         Starting,
 		changed:       make(chan struct{}),
@@ -108,70 +108,55 @@ func New(o Options) (*Agent, error) {
 		state := newForgeState(f, o.RequestsPerForge)
 		a.forges = append(a.forges, state)
 		for _, repositories := range planKeys(f) {
-			k, err := a.newKey()
-			if err != nil {
-				return nil, err
-			}
+			planned := &plannedKey{ring: a.ring}
 			for _, repo := range repositories {
-				a.registrations = append(a.registrations, newRegistration(a, state, repo, k))
+				a.registrations = append(a.registrations, newRegistration(a, state, repo, planned))
 			}
 		}
 	}
-	return a, nil
-}
-
-// newKey makes a key and remembers it, so that it is wiped at the end.
-func (a *Agent) newKey() (*key.Key, error) {
-	k, err := key.Generate(a.options.KeyType)
-	if err != nil {
-		return nil, err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.keys = append(a.keys, k)
-	return k, nil
+	return a
 }
 
 // Run settles what earlier lives left, registers, verifies and publishes every
-// planned key, and goes on until ctx or the work ends. It revokes nothing that
-// is in use; the caller does that with Revoke. An error means that the journal
-// cannot be read.
-func (a *Agent) Run(ctx context.Context) error {
-	if err := a.load(); err != nil {
-		return err
-	}
+// planned key, and goes on until ctx ends. It revokes nothing that is in use:
+// the caller does that with Revoke.
+func (a *Agent) Run(ctx context.Context) {
 	unhook := context.AfterFunc(ctx, a.stopWork)
 	defer unhook()
+	a.load()
+	a.beginWork()
+	<-ctx.Done()
+}
 
+// beginWork starts a worker for every leftover and registration, unless the
+// agent was told to stop before it began.
+func (a *Agent) beginWork() {
 	a.mu.Lock()
-	if a.phase == Starting {
-		a.phase = Serving
+	defer a.mu.Unlock()
+	if a.phase != Starting {
+		return
 	}
+	a.phase = Serving
 	for _, l := range a.leftovers {
 		a.workers.Go(func() { l.run(a.work) })
 	}
 	for _, r := range a.registrations {
 		a.workers.Go(func() { r.run(a.work) })
 	}
-	a.mu.Unlock()
-
-	<-a.work.Done()
-	if ctx.Err() == nil { // told to revoke: serve the status until the end
-		<-ctx.Done()
-	}
-	return nil
 }
 
-// load reads the journal once: every record is of an earlier life.
-func (a *Agent) load() error {
+// load reads the journal once: every record is of an earlier life. What cannot
+// be read may be a key that remains, and is shown as such.
+func (a *Agent) load() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.loaded {
-		return nil
+		return
 	}
 	records, err := a.options.Journal.Records()
 	if err != nil {
-		return fmt.Errorf("read the journal: %w", err)
+		a.log.Error("the journal cannot be read whole", slog.String("error", err.Error()))
+		a.unreadable = err
 	}
 	for _, rec := range records {
 		a.leftovers[rec.ID()] = &leftover{agent: a, record: rec, reason: "left by an earlier life, not settled yet"}
@@ -180,7 +165,6 @@ func (a *Agent) load() error {
 	if len(records) > 0 {
 		a.log.Info("settling what an earlier life left", slog.Int("records", len(records)))
 	}
-	return nil
 }
 
 // AwaitReady returns nil once the agent is ready, or ctx's cause.
@@ -200,8 +184,10 @@ func (a *Agent) AwaitReady(ctx context.Context) error {
 	}
 }
 
-// Verify makes every repository be tried again now: those that failed are
-// registered again, the others proven again. It returns the status after that.
+// Verify makes every repository be tried again now: those that failed, and those
+// whose key somebody deleted on the forge, are registered again, and all are
+// proven again. It returns the status after that. A repository that was proven
+// before and could not be reached now stays verified, with the reason.
 func (a *Agent) Verify(ctx context.Context) (Status, error) {
 	var waiting []chan struct{}
 	for _, r := range a.registrations {

@@ -128,7 +128,7 @@ func (l *leftover) absent(ctx context.Context, f *forgeState) error {
 	if !l.record.mayLand(now) {
 		return l.forget()
 	}
-	if l.record.AbsentSince.IsZero() || l.record.AbsentSince.After(now) {
+	if l.record.AbsentSince.IsZero() {
 		rec := l.record
 		rec.AbsentSince = now
 		if err := l.store(rec); err != nil {
@@ -137,7 +137,7 @@ func (l *leftover) absent(ctx context.Context, f *forgeState) error {
 	}
 	return &provision.Error{
 		Op: "revoke", Forge: l.record.Forge, Target: l.record.Target, Class: provision.Transient, Err: errMayLand,
-		Message: errMayLand.Error() + " until " + l.record.AbsentSince.Add(LandingWindow).UTC().Format(time.RFC3339),
+		Message: errMayLand.Error() + " until " + l.record.AbsentSince.Forge.Add(LandingWindow).UTC().Format(time.RFC3339),
 		Next:    "run deploykeyd revoke after that time, or leave it to the next start",
 	}
 }
@@ -170,7 +170,7 @@ func (l *leftover) spare(ctx context.Context, f *forgeState) error {
 	if err != nil {
 		return err
 	}
-	if now.After(l.record.Expires) {
+	if l.record.expired(now) {
 		return nil
 	}
 	return l.failure(provision.Denied,

@@ -74,7 +74,7 @@ func TestStepsComeInOrder(t *testing.T) {
 		want := []string{
 			"put intended acme/api", "register acme/api", "put registered acme/api", "verify acme/api",
 			"put verified acme/api", "publish acme/api",
-			"withdraw acme/api", "delete acme/api", "list acme/api", "forget",
+			"withdraw acme/api", "delete acme/api", "deleted acme/api", "list acme/api", "forget",
 		}
 		if diff := cmp.Diff(want, w.happened()); diff != "" {
 			t.Errorf("steps (-want +got):\n%s", diff)
@@ -86,20 +86,21 @@ func TestStopDeletesBeforeItLists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.forge("tea").latency = 50 * time.Millisecond
-		w.forge("hub").latency = 50 * time.Millisecond
-		l := w.start(t, w.options())
+		w.forge("tea").slow = map[string]time.Duration{"acme/rel": 200 * time.Millisecond}
+		o := w.options()
+		o.Forges = o.Forges[:1]
+		l := w.start(t, o)
 		l.awaitReady(t, 5*time.Second)
 		began := time.Now()
 		l.stop(t)
-		if took := time.Since(began); took > 150*time.Millisecond {
+		if took := time.Since(began); took > 350*time.Millisecond {
 			t.Errorf("the stop took %v: not in parallel", took)
 		}
 		events := w.happened()
-		lastDelete := slices.IndexFunc(events, func(e string) bool { return strings.HasPrefix(e, "list") })
-		for _, e := range events[lastDelete:] {
-			if strings.HasPrefix(e, "delete") {
-				t.Errorf("a delete after the first list: %v", events)
-			}
+		firstList := slices.IndexFunc(events, func(e string) bool { return strings.HasPrefix(e, "list") })
+		lastDeleted := slices.Index(events, "deleted acme/rel")
+		if firstList < 0 || lastDeleted < 0 || firstList < lastDeleted {
+			t.Errorf("a list before the last delete was answered: %v", events)
 		}
 	})
 }
@@ -315,5 +316,52 @@ func TestForgeThatGrantsWriteForReadIsNotUsed(t *testing.T) {
 		if remnants := l.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 {
 			t.Errorf("remnants %v, keys %v", remnants, w.allKeys())
 		}
+	})
+}
+
+func TestKeyDeletedOnTheForgeIsReplacedOnVerify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		l := w.start(t, w.options())
+		l.awaitReady(t, time.Second)
+		w.mu.Lock()
+		old := w.lent["tea/acme/api"]
+		w.forges["tea"].keys["acme/api"] = nil
+		w.mu.Unlock()
+		s, err := l.Verify(t.Context())
+		if err != nil || !s.Ready || s.Repositories[0].Reason != "" {
+			t.Errorf("ready %v, error %v, %+v", s.Ready, err, s.Repositories[0])
+		}
+		if live := w.forge("tea").live("acme/api"); len(live) != 1 || live[0].Key == old || w.lent["tea/acme/api"] != live[0].Key {
+			t.Errorf("keys %+v, lent %v", live, w.lent["tea/acme/api"])
+		}
+		if remnants := l.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 {
+			t.Errorf("remnants %v, keys %v", remnants, w.allKeys())
+		}
+	})
+}
+
+func TestTroubleWhileProvingAgainPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		l := w.start(t, w.options())
+		l.awaitReady(t, time.Second)
+		w.mu.Lock()
+		w.verify = func(string, provision.Repository) error {
+			return &provision.Error{Op: "verify", Class: provision.Transient, Message: "timeout"}
+		}
+		w.mu.Unlock()
+		s, err := l.Verify(t.Context())
+		if r := s.Repositories[0]; err != nil || !s.Ready || r.Condition != agent.ConditionVerified || !strings.Contains(r.Reason, "timeout") {
+			t.Errorf("error %v, ready %v, %+v", err, s.Ready, r)
+		}
+		w.mu.Lock()
+		w.verify = nil
+		w.mu.Unlock()
+		time.Sleep(5 * time.Minute) //nolint:forbidigo // virtual time
+		if r := l.Status().Repositories[0]; r.Reason != "" {
+			t.Errorf("a reason that has passed is still shown: %+v", r)
+		}
+		l.stop(t)
 	})
 }

@@ -11,7 +11,8 @@ import (
 // returns nil: a power cut after that loses nothing. Implementations are safe
 // for concurrent use.
 type Journal interface {
-	// Records returns all records in no particular order.
+	// Records returns all records in no particular order. Beside an error it
+	// returns those that it could read.
 	Records() ([]Record, error)
 	// Put stores r, replacing the record with its ID.
 	Put(r Record) error

@@ -39,10 +39,30 @@ type Record struct {
 	Outstanding int `json:"outstanding,omitempty"`
 	// Asked is when the latest request to register was about to be sent, and
 	// AbsentSince when a complete list, asked for after that, first did not show
-	// an intended key. Both are by the forge's clock: the machine's own may be
-	// corrected by hours between two lives.
-	Asked       time.Time `json:"asked,omitzero"`
-	AbsentSince time.Time `json:"absent_since,omitzero"`
+	// the key.
+	Asked       Moment `json:"asked,omitzero"`
+	AbsentSince Moment `json:"absent_since,omitzero"`
+}
+
+// Moment is a point in time by two clocks. The machine's own may be corrected
+// by hours between two lives, and a forge's may be wrong on one of its servers:
+// only when both say that a time has passed has it passed.
+type Moment struct {
+	Forge time.Time `json:"forge"`
+	Local time.Time `json:"local"`
+}
+
+// IsZero reports whether m is no moment.
+func (m Moment) IsZero() bool { return m == Moment{} }
+
+// longerAgo reports whether m lies more than d before now.
+func (m Moment) longerAgo(d time.Duration, now Moment) bool {
+	return now.Forge.Sub(m.Forge) > d && now.Local.Sub(m.Local) > d
+}
+
+// expired reports whether the owner tag's time is over.
+func (r Record) expired(now Moment) bool {
+	return now.Forge.After(r.Expires) && r.Asked.longerAgo(r.Expires.Sub(r.Asked.Forge), now)
 }
 
 // ID identifies the record: one key on one target of one forge.
@@ -61,15 +81,15 @@ func (r Record) ID() string {
 const LandingWindow = 30*time.Second + 10*time.Minute
 
 // mayLand reports whether a request to register the key may still take effect
-// although a list asked for at now, by the forge's clock, does not show it.
-func (r Record) mayLand(now time.Time) bool {
+// although a list asked for at now does not show it. Two lists without it, more
+// than the window apart, end that; for a key that the forge had, so does the
+// window since the last request.
+func (r Record) mayLand(now Moment) bool {
 	switch {
 	case r.Outstanding == 0:
 		return false
-	case now.Sub(r.Asked) <= LandingWindow:
-		return true
 	case r.State == Intended:
-		return r.AbsentSince.IsZero() || now.Sub(r.AbsentSince) <= LandingWindow
+		return r.AbsentSince.IsZero() || !r.AbsentSince.longerAgo(LandingWindow, now)
 	}
-	return false
+	return !r.Asked.longerAgo(LandingWindow, now)
 }

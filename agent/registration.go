@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -13,43 +12,35 @@ import (
 // registration is one repository's way from a plan to a key that builds can
 // use. Its worker goroutine alone moves it; others only look.
 type registration struct {
-	agent  *Agent
-	forge  *forgeState
-	access RepositoryAccess
-	target provision.Target
-	again  chan chan struct{} // a request to try now; closed when tried
-	retry  backoff
-	later  time.Duration // added to the expiry, to make another title
+	agent   *Agent
+	forge   *forgeState
+	access  RepositoryAccess
+	target  provision.Target
+	planned *plannedKey
+	again   chan chan struct{} // a request to try now; closed when tried
+	retry   backoff
+	later   time.Duration // added to the expiry, to make another title
+	reprove bool          // asked to be proven again, and not proven since
+	lost    bool          // a request went unanswered and no list has been seen since
 
 	// Guarded by agent.mu for writing and for reading by others.
-	key       *key.Key
+	key       *key.Key // nil until it is needed
 	public    provision.PublicKey
 	record    Record                  // zero until intended
 	remote    *provision.Registration // seen on the target in this run
-	lost      bool                    // a request went unanswered and no list has been seen since
 	published bool
 	condition Condition
 	reason    string
 	next      string
 }
 
-func newRegistration(a *Agent, f *forgeState, access RepositoryAccess, k *key.Key) *registration {
-	r := &registration{
-		agent: a, forge: f, access: access, key: k,
+func newRegistration(a *Agent, f *forgeState, access RepositoryAccess, planned *plannedKey) *registration {
+	return &registration{
+		agent: a, forge: f, access: access, planned: planned,
 		target:    provision.RepositoryTarget(access.Repository),
 		again:     make(chan chan struct{}),
 		condition: ConditionWaiting, reason: "not registered yet",
 	}
-	r.public = publicKey(k)
-	return r
-}
-
-func publicKey(k *key.Key) provision.PublicKey {
-	public, err := provision.PublicKeyFromBlob(k.Public())
-	if err != nil { // our own key in the standard form: only a programming error gets here
-		panic(fmt.Sprintf("agent: own public key: %v", err))
-	}
-	return public
 }
 
 // run tries until the repository is verified or a person is needed, and again
@@ -57,7 +48,7 @@ func publicKey(k *key.Key) provision.PublicKey {
 func (r *registration) run(ctx context.Context) {
 	var done chan struct{}
 	for {
-		wait := r.attempt(ctx, done != nil)
+		wait := r.attempt(ctx)
 		if done != nil {
 			close(done)
 			done = nil
@@ -69,6 +60,7 @@ func (r *registration) run(ctx context.Context) {
 		select {
 		case <-timer:
 		case done = <-r.again:
+			r.reprove = true
 		case <-ctx.Done():
 			return
 		}
@@ -77,27 +69,51 @@ func (r *registration) run(ctx context.Context) {
 
 // attempt goes as far as it can and returns when to go on by itself; 0 means
 // that there is nothing to do until somebody asks.
-func (r *registration) attempt(ctx context.Context, asked bool) time.Duration {
-	if err := r.advance(ctx, asked); err != nil {
+func (r *registration) attempt(ctx context.Context) time.Duration {
+	if err := r.advance(ctx); err != nil {
 		return r.stumble(ctx, err)
 	}
 	r.retry.reset()
 	return 0
 }
 
-func (r *registration) advance(ctx context.Context, asked bool) error {
+func (r *registration) advance(ctx context.Context) error {
+	if r.remote != nil && r.reprove {
+		if err := r.recheck(ctx); err != nil {
+			return err
+		}
+	}
 	if r.remote == nil {
 		if err := r.register(ctx); err != nil {
 			return err
 		}
 	}
-	if r.condition == ConditionVerified && !asked {
+	if r.condition == ConditionVerified && !r.reprove {
 		return nil
 	}
 	if err := r.checkAccess(); err != nil {
 		return err
 	}
 	return r.verify(ctx)
+}
+
+// recheck asks the forge whether it still has the key. One that somebody has
+// deleted there is replaced by another.
+func (r *registration) recheck(ctx context.Context) error {
+	_, found, err := r.forge.find(ctx, r.target, r.public)
+	if err != nil || found {
+		return err
+	}
+	r.log().WarnContext(ctx, "the key was deleted on the forge; making another", slog.String("title", r.record.Title))
+	rec := r.record
+	r.agent.update(func() {
+		r.withdraw()
+		r.remote, r.condition = nil, ConditionWaiting
+	})
+	if err := r.giveUp(rec); err != nil {
+		return err
+	}
+	return r.renewKey()
 }
 
 // checkAccess refuses a key that may do more than was asked for.
@@ -110,6 +126,27 @@ func (r *registration) checkAccess() error {
 		Message: "the forge gave the key write access although read was asked for",
 		Next:    "look at the forge: it does not honour read-only deploy keys; the key is not lent to builds and is revoked at stop",
 	}
+}
+
+// verify proves the key with real git and lends it to the builds.
+func (r *registration) verify(ctx context.Context) error {
+	if err := acquire(ctx, r.agent.verifications); err != nil {
+		return err
+	}
+	err := r.agent.options.Verifier.Verify(ctx, r.forge.Name, r.access.Repository, r.key)
+	release(r.agent.verifications)
+	if err != nil {
+		return err
+	}
+	rec := r.record
+	rec.State, rec.VerifiedAt = Verified, time.Now().UTC()
+	if err := r.agent.options.Journal.Put(rec); err != nil {
+		r.log().WarnContext(ctx, "the journal does not say verified", slog.String("error", err.Error()))
+	}
+	r.reprove = false
+	r.agent.update(func() { r.publish(rec) })
+	r.log().InfoContext(ctx, "verified", slog.String("access", string(r.access.Access)))
+	return nil
 }
 
 // stumble shows why the repository does not go on, and returns when to retry.
@@ -143,210 +180,6 @@ func (r *registration) stumble(ctx context.Context, err error) time.Duration {
 	return wait
 }
 
-// register brings a key onto the target. A clash that another key or another
-// title may get around is tried once more with that.
-func (r *registration) register(ctx context.Context) error {
-	err := r.registerOnce(ctx)
-	switch provision.ClassOf(err) { //nolint:exhaustive // the other classes say nothing about key or title
-	case provision.InUseElsewhere:
-		if err := r.renewKey(); err != nil {
-			return err
-		}
-	case provision.TitleClash:
-		r.later += time.Second
-	default:
-		return err
-	}
-	return r.registerOnce(ctx)
-}
-
-// renewKey takes a fresh key for this repository alone.
-func (r *registration) renewKey() error {
-	k, err := r.agent.newKey()
-	if err != nil {
-		return err
-	}
-	r.agent.update(func() { r.key, r.public = k, publicKey(k) })
-	return nil
-}
-
-// registerOnce puts the intent first, then the request, and after a lost answer
-// the forge's own list.
-func (r *registration) registerOnce(ctx context.Context) error {
-	if err := r.intend(ctx); err != nil {
-		return err
-	}
-	if r.lost {
-		if found, err := r.settle(ctx); found || err != nil {
-			return err
-		}
-	}
-	return r.ask(ctx)
-}
-
-// intend makes the decision durable, before anything is sent.
-func (r *registration) intend(ctx context.Context) error {
-	now, err := r.forge.now(ctx)
-	if err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	rec := r.record
-	if rec.State == "" {
-		tag, err := provision.NewOwnerTag(r.agent.options.Fleet, r.agent.options.Machine, r.public,
-			now.Add(r.agent.options.Expire+r.later), provision.TraitsOf(r.forge.Kind).TitleLimit)
-		if err != nil {
-			return &provision.Error{Op: "register", Forge: r.forge.Name, Target: r.target, Class: provision.Invalid, Message: err.Error()}
-		}
-		rec = Record{
-			Forge: r.forge.Name, ForgeURL: r.forge.URL, Kind: r.forge.Kind, Target: r.target,
-			Key: r.public, Title: tag.String(), Access: r.access.Access, State: Intended,
-			Boot: r.agent.options.Boot, IntendedAt: time.Now().UTC(), Expires: tag.Expires,
-		}
-	}
-	if r.lost {
-		return nil // a list comes first, and may make the next request needless
-	}
-	rec.Outstanding++
-	rec.Asked, rec.AbsentSince = now, time.Time{}
-	return r.store(rec)
-}
-
-// store writes rec to the journal and, if that worked, makes it the record.
-func (r *registration) store(rec Record) error {
-	if err := r.agent.options.Journal.Put(rec); err != nil {
-		return &provision.Error{
-			Op: "register", Forge: r.forge.Name, Target: r.target, Class: provision.Transient,
-			Message: "the journal cannot be written, so nothing is registered: " + err.Error(),
-			Next:    "free space on, or mend, the file system of the state directory", Err: err,
-		}
-	}
-	r.agent.update(func() { r.record = rec })
-	return nil
-}
-
-// ask sends the request that intend made durable.
-func (r *registration) ask(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return r.refused(notSent(r.forge.Name, r.target, context.Cause(ctx)))
-	}
-	//nolint:contextcheck // a stop lets a request under way be answered
-	remote, err := r.forge.register(r.agent.requests, r.target, provision.KeyRequest{
-		Title: r.record.Title, Key: r.public, Access: r.access.Access, Expires: r.record.Expires,
-	})
-	switch {
-	case err == nil:
-		return r.registered(remote)
-	case provision.IsUncertain(err):
-		r.agent.update(func() { r.lost = true })
-		r.log().WarnContext(ctx, "the answer to a registration was lost; asking the forge's list", slog.String("reason", err.Error()))
-		if found, listErr := r.settle(ctx); found || listErr != nil {
-			return listErr
-		}
-		return err
-	}
-	return r.refused(err)
-}
-
-// refused takes back an intent that the forge definitely refused.
-func (r *registration) refused(err error) error {
-	rec := r.record
-	rec.Outstanding--
-	if provision.ClassOf(err).Retryable() {
-		if storeErr := r.store(rec); storeErr != nil {
-			return storeErr
-		}
-		return err
-	}
-	if giveUpErr := r.giveUp(rec); giveUpErr != nil {
-		return giveUpErr
-	}
-	return err
-}
-
-// giveUp ends a record that this registration does not go on with. What earlier
-// requests for its key may still bring is left to be settled, and then the next
-// try needs another key: what settles the old one would take back the new.
-func (r *registration) giveUp(rec Record) error {
-	r.agent.update(func() { r.record = Record{} })
-	forgotten := false
-	if rec.Outstanding == 0 {
-		err := r.agent.options.Journal.Forget(rec.ID())
-		if err != nil {
-			r.log().Warn("a refused intent stays in the journal", slog.String("error", err.Error()))
-		}
-		forgotten = err == nil
-	}
-	if forgotten {
-		return nil
-	}
-	r.agent.abandon(rec)
-	return r.renewKey()
-}
-
-// settle asks the list what became of a lost request, and reports whether the
-// key is there.
-func (r *registration) settle(ctx context.Context) (bool, error) {
-	remote, found, err := r.forge.find(ctx, r.target, r.public)
-	if err != nil {
-		return false, err
-	}
-	if found {
-		return true, r.registered(remote)
-	}
-	now, err := r.forge.now(ctx)
-	if err != nil {
-		return false, err
-	}
-	rec := r.record
-	rec.AbsentSince = now
-	if err := r.store(rec); err != nil {
-		return false, err
-	}
-	r.agent.update(func() { r.lost = false })
-	// The next request is a further one that may land: it needs its own intent.
-	return false, r.intend(ctx)
-}
-
-// registered records that the forge has the key. A journal that cannot be
-// written is no reason to give the key up: its intent is durable.
-func (r *registration) registered(remote provision.Registration) error {
-	rec := r.record
-	rec.State, rec.RemoteID, rec.AbsentSince = Registered, remote.ID, time.Time{}
-	rec.Outstanding--
-	if err := r.agent.options.Journal.Put(rec); err != nil {
-		r.log().Warn("the journal still holds an intent", slog.String("error", err.Error()))
-	}
-	r.agent.update(func() {
-		r.record, r.remote, r.lost = rec, &remote, false
-		r.condition, r.reason, r.next = ConditionRegistered, "not verified yet", ""
-	})
-	r.log().Info("registered", slog.String("remote_id", remote.ID), slog.String("title", rec.Title))
-	return nil
-}
-
-// verify proves the key with real git and lends it to the builds.
-func (r *registration) verify(ctx context.Context) error {
-	if err := acquire(ctx, r.agent.verifications); err != nil {
-		return err
-	}
-	err := r.agent.options.Verifier.Verify(ctx, r.forge.Name, r.access.Repository, r.key)
-	release(r.agent.verifications)
-	if err != nil {
-		return err
-	}
-	rec := r.record
-	rec.State, rec.VerifiedAt = Verified, time.Now().UTC()
-	if err := r.agent.options.Journal.Put(rec); err != nil {
-		r.log().WarnContext(ctx, "the journal does not say verified", slog.String("error", err.Error()))
-	}
-	r.agent.update(func() { r.publish(rec) })
-	r.log().InfoContext(ctx, "verified", slog.String("access", string(r.access.Access)))
-	return nil
-}
-
 // publish lends the key to the builds, unless the agent has begun to stop. The
 // caller holds agent.mu.
 func (r *registration) publish(rec Record) {
@@ -368,7 +201,9 @@ func (r *registration) withdraw() {
 }
 
 func (r *registration) log() *slog.Logger {
-	return r.agent.log.With(
-		slog.String("forge", r.forge.Name), slog.String("repository", string(r.access.Repository)),
-		slog.String("fingerprint", r.public.Fingerprint()))
+	l := r.agent.log.With(slog.String("forge", r.forge.Name), slog.String("repository", string(r.access.Repository)))
+	if r.public.IsZero() {
+		return l
+	}
+	return l.With(slog.String("fingerprint", r.public.Fingerprint()))
 }

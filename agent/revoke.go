@@ -15,19 +15,63 @@ import (
 // rather than cut them and be left with keys that may still land.
 const answerGrace = 5 * time.Second
 
+// revocation is one Revoke at work, which others may join.
+type revocation struct {
+	shorten  context.CancelFunc
+	done     chan struct{}
+	cut      bool // ended by its context; valid once done
+	remnants []Remnant
+}
+
 // Revoke ends the work: it withdraws every key from the builds, takes it off
 // every forge, and believes that only when the forge's own list no longer has
 // it. It returns what may remain when all is done or ctx ends; none means that
 // no key of this machine is on any forge. Without a Run before, it settles what
-// the journal holds. It may be called again.
-func (a *Agent) Revoke(ctx context.Context) ([]Remnant, error) {
-	if err := acquire(ctx, a.revoking); err != nil {
-		return a.remnants(), err
+// the journal holds.
+//
+// It may be called again, and at the same time: the second caller joins the
+// revocation at work, and ends it when its own ctx ends first.
+func (a *Agent) Revoke(ctx context.Context) []Remnant {
+	for {
+		r := a.joinRevocation(ctx)
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			r.shorten()
+			<-r.done // bounded: everything under way obeys a context that has ended
+		}
+		if !r.cut || len(r.remnants) == 0 || ctx.Err() != nil {
+			return r.remnants
+		}
+		// Somebody with less time cut it short: there is more of ours.
 	}
-	defer release(a.revoking)
-	if err := a.load(); err != nil {
-		return nil, err
+}
+
+// joinRevocation returns the revocation at work, and begins one where there is
+// none.
+func (a *Agent) joinRevocation(ctx context.Context) *revocation {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.revocation != nil {
+		return a.revocation
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	r := &revocation{shorten: cancel, done: make(chan struct{})}
+	a.revocation = r
+	go func() {
+		defer cancel()
+		remnants := a.revoke(ctx)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		r.remnants, r.cut = remnants, ctx.Err() != nil
+		a.revocation = nil
+		close(r.done)
+	}()
+	return r
+}
+
+func (a *Agent) revoke(ctx context.Context) []Remnant {
+	a.load()
 	a.update(func() {
 		a.phase = Stopping
 		for _, r := range a.registrations {
@@ -48,18 +92,16 @@ func (a *Agent) Revoke(ctx context.Context) ([]Remnant, error) {
 		each(list, func(l *leftover) { l.settleBy(ctx) })
 	})
 
-	remnants := a.remnants()
+	a.ring.wipe()
 	a.update(func() {
 		a.phase = Revoked
 		for _, r := range a.registrations {
-			r.condition, r.reason = ConditionWaiting, "revoked: restart the daemon for a new key"
-		}
-		for _, k := range a.keys {
-			k.Wipe()
+			r.condition, r.reason, r.next = ConditionWaiting, "revoked: restart the daemon for a new key", ""
 		}
 	})
+	remnants := a.remnants()
 	a.log.InfoContext(ctx, "revoked", slog.Int("keys_that_may_remain", len(remnants)))
-	return remnants, nil
+	return remnants
 }
 
 // endWorkers waits until no worker does anything any more.
@@ -141,7 +183,19 @@ func (a *Agent) remnants() []Remnant {
 	for _, l := range list {
 		remnants = append(remnants, l.remnant())
 	}
+	if a.unreadable != nil {
+		remnants = append(remnants, unreadableRemnant(a.unreadable))
+	}
 	return remnants
+}
+
+// unreadableRemnant stands for what a journal may hold beyond what could be
+// read.
+func unreadableRemnant(cause error) Remnant {
+	return Remnant{
+		Forge: "an unknown forge", Target: "a repository", Title: "a key that the journal cannot tell",
+		Reason: cause.Error(), Next: "look for keys titled deploykeyd:… of this machine on the forges and delete them by hand",
+	}
 }
 
 // each calls f for all items at once and waits for them. The forges' slots

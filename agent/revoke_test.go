@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"deploykeyd/agent"
 	"deploykeyd/agent/key"
 	"deploykeyd/provision"
@@ -50,6 +52,24 @@ func TestG6KeyUnderAnotherTitleIsNotDeleted(t *testing.T) {
 		}
 		if len(w.journal()) != 1 {
 			t.Errorf("%d records, want the one that may remain", len(w.journal()))
+		}
+	})
+}
+
+// G6: a title that names the very key, but as another fleet's.
+func TestG6KeyUnderAnotherFleetsTagIsNotDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		l := w.start(t, w.options())
+		l.awaitReady(t, time.Second)
+		l.kill(t)
+		w.reboot()
+		w.mu.Lock()
+		theirs := &w.forges["tea"].keys["acme/api"][0].Title
+		*theirs = strings.Replace(*theirs, ":ci:", ":other:", 1)
+		w.mu.Unlock()
+		if remnants := revokeOnce(t, w); len(remnants) != 1 || len(w.forge("tea").live("acme/api")) != 1 {
+			t.Errorf("remnants %+v, keys %v", remnants, w.allKeys())
 		}
 	})
 }
@@ -124,11 +144,20 @@ func TestStopWaitsForAnAnswerUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.forge("tea").latency = 2 * time.Second
-		w.forge("hub").latency = 2 * time.Second
-		l := w.start(t, w.options())
+		o := w.options()
+		o.Forges = o.Forges[:1]
+		o.Forges[0].Repositories = o.Forges[0].Repositories[:1]
+		l := w.start(t, o)
 		time.Sleep(time.Second) //nolint:forbidigo // virtual time
 		if remnants := l.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 {
 			t.Errorf("remnants %v, keys %v", remnants, w.allKeys())
+		}
+		want := []string{
+			"put intended acme/api", "register acme/api", "put registered acme/api",
+			"delete acme/api", "deleted acme/api", "list acme/api", "forget",
+		}
+		if diff := cmp.Diff(want, w.happened()); diff != "" {
+			t.Errorf("the answer was not waited for (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -235,9 +264,9 @@ func TestRevokeByCommandLeavesTheAgentWithoutKeys(t *testing.T) {
 		l := w.start(t, w.options())
 		l.awaitReady(t, time.Second)
 		for range 2 { // idempotent
-			remnants, err := l.Revoke(t.Context())
-			if err != nil || len(remnants) != 0 || len(w.allKeys()) != 0 || len(w.lent) != 0 {
-				t.Fatalf("remnants %v, error %v, keys %v", remnants, err, w.allKeys())
+			remnants := l.Revoke(t.Context())
+			if len(remnants) != 0 || len(w.allKeys()) != 0 || len(w.lent) != 0 {
+				t.Fatalf("remnants %v, keys %v", remnants, w.allKeys())
 			}
 		}
 		if s := l.Status(); s.Phase != agent.Revoked || s.Ready || s.Repositories[0].Condition != agent.ConditionWaiting {

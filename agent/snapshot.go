@@ -30,21 +30,27 @@ func (r *registration) status() RepositoryStatus {
 		Forge: r.forge.Name, Kind: r.forge.Kind,
 		Repository: r.access.Repository, Access: r.access.Access,
 		Condition: r.condition, Reason: r.reason, Next: r.next,
-		Fingerprint: r.public.Fingerprint(), Verified: r.record.VerifiedAt, Expires: r.record.Expires,
+		Verified: r.record.VerifiedAt, Expires: r.record.Expires,
 		Title: r.record.Title, RemoteID: r.record.RemoteID,
+	}
+	if !r.public.IsZero() {
+		s.Fingerprint = r.public.Fingerprint()
 	}
 	return s
 }
 
 // StatusOf describes what a journal holds when no agent runs: everything in it
-// may remain on a forge.
-func StatusOf(records []Record) Status {
+// may remain on a forge, and so may what unreadable says could not be read.
+func StatusOf(records []Record, unreadable error) Status {
 	s := Status{Phase: Stopped, Repositories: []RepositoryStatus{}, Remaining: []Remnant{}, Warnings: []string{}}
 	slices.SortFunc(records, func(a, b Record) int { return strings.Compare(a.ID(), b.ID()) })
 	for _, rec := range records {
 		l := leftover{record: rec, reason: "the daemon is not running; the journal says " + string(rec.State)}
 		l.next = "start the daemon, or run deploykeyd revoke"
 		s.Remaining = append(s.Remaining, l.remnant())
+	}
+	if unreadable != nil {
+		s.Remaining = append(s.Remaining, unreadableRemnant(unreadable))
 	}
 	return s
 }

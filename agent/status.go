@@ -11,7 +11,7 @@ type Phase string
 
 // The phases.
 const (
-	Starting Phase = "starting" // settling what an earlier life left
+	Starting Phase = "starting" // reading the journal
 	Serving  Phase = "serving"
 	Stopping Phase = "stopping"
 	Stopped  Phase = "stopped" // no agent runs; only the journal speaks

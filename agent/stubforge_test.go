@@ -20,6 +20,7 @@ type stubForge struct {
 	nextID  int
 	offset  time.Duration // of the forge's clock from the machine's
 	latency time.Duration
+	slow    map[string]time.Duration // latency of deletes, by path
 	// register, when set, decides about a request; list and revoke likewise.
 	register func(path string) fault
 	list     func(path string) error
@@ -156,6 +157,12 @@ func (f *stubForge) Revoke(ctx context.Context, t provision.Target, reg provisio
 	if err != nil {
 		return err
 	}
+	if slow := f.slow[t.Path]; slow > 0 {
+		time.Sleep(slow) //nolint:forbidigo // virtual time
+	}
+	w.mu.Lock()
+	w.events = append(w.events, "deleted "+t.Path)
+	w.mu.Unlock()
 	return f.wait(ctx)
 }
 

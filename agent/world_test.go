@@ -23,9 +23,13 @@ type world struct {
 	forges  map[string]*stubForge
 	records map[string]agent.Record
 	lent    map[string]provision.PublicKey // forge/repository → key that builds can use
+	keys    []*key.Key                     // all that were ever lent
 	events  []string
 	putErr  error
+	readErr error // beside the records
 	verify  func(forge string, repo provision.Repository) error
+
+	slowVerify time.Duration // what a proof takes, whatever its context says
 
 	steps     int // how many steps were made
 	dieBefore int // the step that is not made any more; 0 never
@@ -83,7 +87,7 @@ func (w *world) journal() []agent.Record {
 }
 
 // Records implements agent.Journal, as Put and Forget do.
-func (w *world) Records() ([]agent.Record, error) { return w.journal(), nil }
+func (w *world) Records() ([]agent.Record, error) { return w.journal(), w.readErr }
 
 func (w *world) Put(r agent.Record) error {
 	w.mu.Lock()
@@ -119,6 +123,9 @@ func (w *world) Forget(id string) error {
 
 // Verify implements agent.Verifier: it succeeds when the forge has the key.
 func (w *world) Verify(_ context.Context, forge string, repo provision.Repository, k *key.Key) error {
+	if w.slowVerify > 0 {
+		time.Sleep(w.slowVerify) //nolint:forbidigo // virtual time
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, dies := w.step("verify " + string(repo)); dies {
@@ -146,6 +153,7 @@ func (w *world) Publish(forge string, repo provision.Repository, k *key.Key) {
 		return
 	}
 	w.lent[forge+"/"+string(repo)], _ = provision.PublicKeyFromBlob(k.Public())
+	w.keys = append(w.keys, k)
 }
 
 func (w *world) Withdraw(forge string, repo provision.Repository, _ *key.Key) {
@@ -163,7 +171,6 @@ type life struct {
 	world  *world
 	cancel context.CancelFunc
 	done   chan struct{}
-	err    error // what Run returned, once done is closed
 }
 
 // options returns what all tests start from: a shared-key forge with two
@@ -193,15 +200,12 @@ func (w *world) options() agent.Options {
 
 func (w *world) start(t *testing.T, o agent.Options) *life {
 	t.Helper()
-	a, err := agent.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := agent.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &life{Agent: a, world: w, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
-		l.err = a.Run(ctx)
+		a.Run(ctx)
 	}()
 	return l
 }
@@ -219,16 +223,10 @@ func (l *life) awaitReady(t *testing.T, within time.Duration) {
 func (l *life) stop(t *testing.T) []agent.Remnant {
 	t.Helper()
 	l.cancel()
-	if <-l.done; l.err != nil {
-		t.Fatalf("run: %v", l.err)
-	}
+	<-l.done
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
 	defer cancel()
-	remnants, err := l.Revoke(ctx)
-	if err != nil {
-		t.Fatalf("revoke: %v", err)
-	}
-	return remnants
+	return l.Revoke(ctx)
 }
 
 // kill ends the life without any clean-up: the world is dead already, or dies
@@ -242,7 +240,7 @@ func (l *life) kill(t *testing.T) {
 	<-l.done
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, _ = l.Revoke(ctx) // ends the goroutines; in a dead world it has no effect
+	l.Revoke(ctx) // ends the goroutines; in a dead world it has no effect
 }
 
 // allKeys returns every key on every forge.

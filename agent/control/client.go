@@ -47,6 +47,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // maxReply bounds an answer: a status of some ten thousand repositories fits.
 const maxReply = 16 << 20
 
+// answerTime is what the answer to a revocation may take.
+const answerTime = time.Second
+
 // Client asks a daemon. Each call is one connection.
 type Client struct{ http *http.Client }
 
@@ -86,11 +89,16 @@ func (c *Client) Verify(ctx context.Context) (agent.Status, error) {
 	return s, err
 }
 
-// Revoke makes the daemon revoke every key and returns what may remain, also
-// beside an error. The daemon goes on with it when ctx ends.
+// Revoke makes the daemon revoke every key and returns what may remain. Of the
+// time that ctx leaves, the daemon uses all but what the answer needs.
 func (c *Client) Revoke(ctx context.Context) ([]agent.Remnant, error) {
+	path := revokePath
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		path += "?timeout=" + url.QueryEscape((left - min(answerTime, left/4)).String())
+	}
 	var r revocation
-	err := c.call(ctx, http.MethodPost, revokePath, &r)
+	err := c.call(ctx, http.MethodPost, path, &r)
 	return r.Remaining, err
 }
 
@@ -117,18 +125,14 @@ func (c *Client) call(ctx context.Context, method, path string, answer any) erro
 		}
 		return nil
 	}
-	return failure(resp.StatusCode, body, answer)
+	return failure(resp.StatusCode, body)
 }
 
-// failure reads an answer that is a problem. What it says of remaining keys
-// goes into answer.
-func failure(status int, body []byte, answer any) error {
+// failure reads an answer that is a problem.
+func failure(status int, body []byte) error {
 	var p problem
 	if json.Unmarshal(body, &p) != nil || p.Error == "" {
 		p = problem{Error: fmt.Sprintf("the daemon answered with status %d", status), Next: "use the deploykeyd that the daemon is"}
-	}
-	if r, ok := answer.(*revocation); ok {
-		r.Remaining = p.Remaining
 	}
 	e := &Error{Message: p.Error, Next: p.Next}
 	if status == http.StatusForbidden {

@@ -57,18 +57,27 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestFailuresReachTheClient(t *testing.T) {
-	d := &stub{status: someStatus(), remnants: someRemnants(), failure: errors.New("the journal is full")}
+	d := &stub{status: someStatus(), failure: errors.New("it is stopping")}
 	s := serve(t, d)
-	left, err := s.client.Revoke(t.Context())
+	_, err := s.client.Verify(t.Context())
 	e, ok := errors.AsType[*control.Error](err)
-	if !ok || e.Message != "the journal is full" || !strings.Contains(e.Next, "deploykeyd revoke") || errors.Is(err, control.ErrRefused) {
-		t.Errorf("revoke: %#v", err)
+	if !ok || e.Message != "it is stopping" || !strings.Contains(e.Next, "deploykeyd status") || errors.Is(err, control.ErrRefused) {
+		t.Errorf("verify: %#v", err)
 	}
-	if diff := cmp.Diff(someRemnants(), left); diff != "" {
-		t.Errorf("remnants beside the error (-want +got):\n%s", diff)
+}
+
+// A revocation that takes too long answers in its client's time.
+func TestRevocationAnswersInTime(t *testing.T) {
+	d := &stub{revoking: make(chan struct{}), remnants: someRemnants()}
+	s := serve(t, d)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	left, err := s.client.Revoke(ctx)
+	if diff := cmp.Diff(someRemnants(), left); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if _, err := s.client.Verify(t.Context()); err == nil || err.Error() != "the journal is full" {
-		t.Errorf("verify: %v", err)
+	if status, _ := s.say(t, "POST /v1/revoke?timeout=soon HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"); status != http.StatusBadRequest {
+		t.Errorf("a timeout that is none: status %d", status)
 	}
 }
 

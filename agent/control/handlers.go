@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -16,13 +17,10 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 // ready answers as soon as the daemon is ready, else when the asked time is
 // over or the server is to end.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	var wait time.Duration
-	if query := r.URL.Query(); query.Has("wait") {
-		var err error
-		if wait, err = time.ParseDuration(query.Get("wait")); err != nil {
-			s.reply(w, http.StatusBadRequest, problem{Error: "wait is not a duration", Next: "write it like 30s"})
-			return
-		}
+	wait, err := duration(r, "wait", 0)
+	if err != nil {
+		s.reply(w, http.StatusBadRequest, problem{Error: err.Error(), Next: "write it like 30s"})
+		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), min(wait, maxWait))
 	defer cancel()
@@ -44,18 +42,30 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request) {
 	s.reply(w, http.StatusOK, status)
 }
 
-// revoke goes on when the client leaves or the server is to end: a teardown
-// that has begun is finished.
+// revoke goes on when the client leaves or the server is to end, for as long as
+// was asked: a teardown that has begun is finished, but not for ever.
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
-	remaining, err := s.daemon.Revoke(context.WithoutCancel(r.Context()))
+	timeout, err := duration(r, "timeout", revokeTime)
 	if err != nil {
-		s.log.ErrorContext(r.Context(), "revocation failed", slog.String("error", err.Error()))
-		s.reply(w, http.StatusInternalServerError, problem{
-			Error: err.Error(), Next: "run deploykeyd revoke again; deploykeyd status lists what may remain", Remaining: remaining,
-		})
+		s.reply(w, http.StatusBadRequest, problem{Error: err.Error(), Next: "write it like 20s"})
 		return
 	}
-	s.reply(w, http.StatusOK, revocation{Remaining: remaining})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), min(timeout, maxRevokeTime))
+	defer cancel()
+	s.reply(w, http.StatusOK, revocation{Remaining: s.daemon.Revoke(ctx)})
+}
+
+// duration reads a member of the query that may be absent.
+func duration(r *http.Request, name string, otherwise time.Duration) (time.Duration, error) {
+	query := r.URL.Query()
+	if !query.Has(name) {
+		return otherwise, nil
+	}
+	d, err := time.ParseDuration(query.Get(name))
+	if err != nil {
+		return 0, errors.New(name + " is not a duration")
+	}
+	return d, nil
 }
 
 // reply sends the whole answer before it returns, so that the end of the server

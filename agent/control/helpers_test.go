@@ -70,16 +70,15 @@ func (s *stub) Verify(ctx context.Context) (agent.Status, error) {
 	return s.Status(), errors.Join(s.failure, ctx.Err())
 }
 
-func (s *stub) Revoke(ctx context.Context) ([]agent.Remnant, error) {
+func (s *stub) Revoke(ctx context.Context) []agent.Remnant {
 	s.note("revoke")
 	if s.revoking != nil {
 		select {
 		case <-s.revoking:
 		case <-ctx.Done():
-			return nil, ctx.Err()
 		}
 	}
-	return s.remnants, s.failure
+	return s.remnants
 }
 
 // served is a running server.

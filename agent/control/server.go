@@ -20,7 +20,8 @@ type Daemon interface {
 	// AwaitReady returns nil once the daemon is ready, or an error when ctx ends.
 	AwaitReady(context.Context) error
 	Verify(context.Context) (agent.Status, error)
-	Revoke(context.Context) ([]agent.Remnant, error)
+	// Revoke returns what may remain when all is done or ctx ends.
+	Revoke(context.Context) []agent.Remnant
 }
 
 // Options say whom a Server serves.
@@ -48,6 +49,10 @@ const (
 	maxPerUser = 32
 	// maxWait is the longest that one question for readiness stays open.
 	maxWait = time.Minute
+	// revokeTime is what a revocation gets whose client does not say, and
+	// maxRevokeTime the most that a client can ask for.
+	revokeTime    = time.Minute
+	maxRevokeTime = 10 * time.Minute
 	// finishing is what requests under way may take once the server is to end:
 	// a revocation's answer must reach who waits for it.
 	finishing = 2 * time.Second

@@ -8,10 +8,11 @@ const (
 	statusPath = "/v1/status" // GET: agent.Status
 	readyPath  = "/v1/ready"  // GET ?wait=30s: agent.Status, with 200 when ready and 503 when not in that time
 	verifyPath = "/v1/verify" // POST: agent.Status
-	revokePath = "/v1/revoke" // POST: revocation
+	revokePath = "/v1/revoke" // POST ?timeout=20s: revocation, in that time
 )
 
-// revocation is the answer to a revocation that ran to its end.
+// revocation is the answer to a revocation: what may remain when it ended or
+// its time was over.
 type revocation struct {
 	Remaining []agent.Remnant `json:"remaining"`
 }
@@ -20,6 +21,4 @@ type revocation struct {
 type problem struct {
 	Error string `json:"error"`
 	Next  string `json:"next,omitempty"` // the next step for a person
-	// Remaining is what a revocation left when it failed.
-	Remaining []agent.Remnant `json:"remaining,omitempty"`
 }

@@ -25,7 +25,7 @@ func TestRecordsSurviveReopening(t *testing.T) {
 	first, second := record(1), record(2)
 	mustPut(t, j, first, second)
 	first.State, first.RemoteID = agent.Registered, "77"
-	first.Asked = first.IntendedAt.Add(123 * time.Nanosecond)
+	first.Asked = agent.Moment{Forge: first.IntendedAt.Add(123 * time.Nanosecond), Local: first.IntendedAt}
 	mustPut(t, j, first)
 	if err := j.Forget(second.ID()); err != nil {
 		t.Fatal(err)

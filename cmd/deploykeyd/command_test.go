@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"deploykeyd/provision"
 )
 
 // What a person meets at the command line, without a daemon.
@@ -32,7 +34,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"status"}, 1, "stopped", "deploykeyd run"},
 		{[]string{"status", "--json"}, 1, `"phase": "stopped"`, "not running"},
 		{[]string{"verify"}, 1, "", "not running"},
-		{[]string{"revoke"}, 0, "no key of this machine is on any forge", ""},
+		{[]string{"revoke"}, 0, "nothing to revoke: there is no journal", ""},
 	}
 	for _, c := range cases {
 		status, stdout, stderr := s.do(t, c.args...)
@@ -86,6 +88,21 @@ func TestCredentialFileProblemsAreToldWithTheirLines(t *testing.T) {
 			if _, token := f.Credential(); strings.Contains(stderr, token) {
 				t.Errorf("%v: the credential is printed", command)
 			}
+		}
+	}
+}
+
+// A leaked host key is not accepted as a pin, whoever configures it.
+func TestG3RetiredHostKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	key := s.sim.Forge(provision.GitHub).HostKeys()[0]
+	// Bitbucket's RSA key that was withdrawn in 2023 (bitbucket.org/site/ssh).
+	s.rewrite(t, key, "ssh-rsa AAAAB3NzaC1yc2EAAAABIwAAAQEAubiN81eDcafrgMeLzaFPsw2kNvEcqTKl/VqLat/MaB33pZy0y3rJZtnqwR2qOOvbwKZYKiEO1O6VqNEBxKvJJelCq0dTXWT5pbO2gDXC6h6QDXCaHo6pOHGPUy+YBaGQRGuSusMEASYiWunYN0vCAI8QaXnWMXNMdFP3jHAJH0eDsoiGnLPBlBp4TNm6rYI74nMzgz3B9IikW4WVK+dc8KZJZWYjAuORU3jc1c/NPskD2ASinf8v3xnfXeukU0sJ5N6m5E8VLjObPEO+mN2t/FZTMZLiFqPWc/ALSqnMnnhwrNi2rbfg/rd/IpL8Le3pSBne8+seeFVBoGqzHM9yXw==")
+	for _, command := range [][]string{{"config", "check"}, {"run"}, {"ssh-config"}} {
+		code, stdout, stderr := s.do(t, command...)
+		if code != 2 || !strings.Contains(stderr, "retired") || stdout != "" {
+			t.Errorf("%v: exit status %d: %s%s", command, code, stdout, stderr)
 		}
 	}
 }

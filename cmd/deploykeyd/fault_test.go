@@ -135,6 +135,23 @@ func TestG9ExitThreeWithTheList(t *testing.T) {
 	}
 }
 
+// G9: the teardown hook has the list in its own time, also while the daemon
+// cannot finish, and a SIGTERM meanwhile loses nothing.
+func TestG9RevokeInTimeThroughTheDaemon(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.rewrite(t, "machine: m1\n", "machine: m1\nshutdown: {timeout: 3s}\n")
+	d := s.start(t)
+	d.ready(t)
+	s.sim.Forge(provision.Gitea).Inject(forgesim.Fault{Name: forgesim.HTMLBadGateway})
+	if code, _, stderr := s.do(t, "revoke", "--timeout", "4s"); code != 3 || !strings.Contains(stderr, "3 keys may remain") {
+		t.Errorf("revoke: exit status %d: %s", code, stderr)
+	}
+	if code := d.terminate(t); code != 3 || !strings.Contains(d.log.String(), "3 keys may remain") {
+		t.Errorf("exit status %d", code)
+	}
+}
+
 func TestSecondSignalShortensTheStop(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -85,6 +85,7 @@ func TestJournalThatCannotBeUsed(t *testing.T) {
 		says  string
 	}{
 		{"truncated", func(b []byte) []byte { return b[:len(b)/2] }, "damaged"},
+		{"of a newer schema", func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("schema1"), []byte("schema9")) }, "newer"},
 		{"not a journal", func([]byte) []byte { return bytes.Repeat([]byte("not a journal. "), 4000) }, "damaged"},
 	}
 	for _, c := range cases {
@@ -102,10 +103,10 @@ func TestJournalThatCannotBeUsed(t *testing.T) {
 			if err := os.WriteFile(s.journal(), spoilt, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			for _, command := range []string{"run", "revoke", "status"} {
+			for command, want := range map[string]int{"run": 1, "revoke": 3, "status": 1} {
 				code, _, stderr := s.do(t, command)
-				if code != 1 || !strings.Contains(stderr, c.says) || !strings.Contains(stderr, "next:") {
-					t.Errorf("%s: exit status %d: %s", command, code, stderr)
+				if code != want || !strings.Contains(stderr, c.says) || !strings.Contains(stderr, "next:") {
+					t.Errorf("%s: exit status %d, want %d: %s", command, code, want, stderr)
 				}
 			}
 			if now, err := os.ReadFile(s.journal()); err != nil || !bytes.Equal(now, spoilt) {

@@ -34,9 +34,12 @@ type daemon struct {
 	stopServing   context.CancelFunc
 }
 
-// loadConfig reads the configuration of the flags.
+// loadConfig reads the configuration of the flags and checks its host keys.
 func (o *options) loadConfig() (config.Config, error) {
 	cfg, err := config.Load(o.config)
+	if err == nil {
+		err = checkHostKeys(cfg)
+	}
 	if _, told := errors.AsType[*config.Problems](err); err != nil && !told {
 		return cfg, fail(exitUsage, "name another file with --config", "%w", err)
 	}
@@ -105,9 +108,7 @@ func newDaemon(o *options, cfg config.Config, log *slog.Logger) (_ *daemon, err 
 	for _, w := range warnings {
 		log.Warn("warning", slog.String("reason", w))
 	}
-	if d.agent, err = agent.New(agentOptions); err != nil {
-		return nil, err
-	}
+	d.agent = agent.New(agentOptions)
 	d.control = control.NewServer(control.Options{Daemon: d.agent, Users: d.users, Logger: log})
 	return d, nil
 }
@@ -144,14 +145,14 @@ func (d *daemon) start(ctx context.Context) <-chan error {
 	if err := d.users.Refresh(ctx); err != nil { // they may appear later
 		d.log.WarnContext(ctx, "not every configured user exists", slog.String("reason", err.Error()))
 	}
-	ended := make(chan error, 3)
+	ended := make(chan error, 2)
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stopServing = stop
 	parts := []func() error{
 		func() error { return d.server.Serve(ctx, d.agentSocket) },
 		func() error { return d.control.Serve(serving, d.controlSocket) },
-		func() error { return d.agent.Run(ctx) },
 	}
+	d.serving.Go(func() { d.agent.Run(ctx) })
 	for _, part := range parts {
 		d.serving.Go(func() {
 			if err := part(); err != nil && ctx.Err() == nil {

@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"deploykeyd/agent"
+	"deploykeyd/agent/config"
 	"deploykeyd/agent/control"
+	"deploykeyd/agent/journal"
 	"deploykeyd/agent/key"
+	"deploykeyd/agent/machine"
 	"deploykeyd/provision"
 )
 
@@ -33,17 +37,11 @@ Exits 0 when no key is left and 3, with the list, when keys may remain.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), timeout, errShutdownTimeout)
 			defer cancel()
-			remnants, err := control.NewClient(o.controlSocket()).Revoke(ctx)
-			if errors.Is(err, control.ErrNotRunning) {
-				remnants, err = o.revokeFromJournal(ctx, cmd.ErrOrStderr())
-			}
+			said, err := o.revoke(ctx, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			if err := keysRemain(remnants); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), "no key of this machine is on any forge")
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), said)
 			return err
 		},
 	}
@@ -51,58 +49,90 @@ Exits 0 when no key is left and 3, with the list, when keys may remain.`,
 	return c
 }
 
+const nothingRemains = "no key of this machine is on any forge"
+
+// revoke goes through the daemon or, when none runs, through the journal. While
+// a daemon starts or ends it may have the journal without answering yet or any
+// more: then both are tried again.
+func (o *options) revoke(ctx context.Context, stderr io.Writer) (string, error) {
+	client := control.NewClient(o.controlSocket())
+	for {
+		remnants, err := client.Revoke(ctx)
+		switch {
+		case err == nil:
+			return nothingRemains, keysRemain(remnants)
+		case errors.Is(err, control.ErrRefused):
+			return "", err
+		case !errors.Is(err, control.ErrNotRunning):
+			return "", fail(exitKeysRemain, "run deploykeyd revoke again", "keys may remain on forges: %w", err)
+		}
+		said, err := o.revokeFromJournal(ctx, stderr)
+		if !errors.Is(err, journal.ErrLocked) {
+			return said, err
+		}
+		select {
+		case <-ctx.Done():
+			return said, err
+		case <-time.After(lookAgain):
+		}
+	}
+}
+
 // revokeFromJournal settles what a life that is over left.
-func (o *options) revokeFromJournal(ctx context.Context, stderr io.Writer) ([]agent.Remnant, error) {
+func (o *options) revokeFromJournal(ctx context.Context, stderr io.Writer) (string, error) {
 	records, owner, err := readJournal(o.journal())
-	if err != nil {
-		return nil, err
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "nothing to revoke: there is no journal " + o.journal(), nil
+	case err != nil && owner == "":
+		return "", fail(exitKeysRemain, nextStep(err), "keys may remain on forges: %w", err)
+	case len(records) == 0 && err == nil:
+		return nothingRemains, nil
 	}
-	if len(records) == 0 {
-		return nil, nil
+	cfg, configErr := o.loadConfig()
+	if configErr != nil {
+		return "", untouched(records, err, configErr.Error(), "mend the configuration and run deploykeyd revoke again")
 	}
-	cfg, err := o.loadConfig()
-	if err != nil {
-		return remainUntouched(records, err.Error(), "mend the configuration and run deploykeyd revoke again"), nil
-	}
-	m, err := identify(cfg)
-	if err != nil {
-		return nil, err
+	m, machineErr := identify(cfg)
+	if machineErr != nil {
+		return "", untouched(records, err, machineErr.Error(), nextStep(machineErr))
 	}
 	if owner != m.ID {
-		return remainUntouched(records, fmt.Sprintf("the journal is of machine %s, and this one is %s", owner, m.ID),
+		return "", untouched(records, err, fmt.Sprintf("the journal is of machine %s, and this one is %s", owner, m.ID),
 			"run it as the user who runs the daemon: root may know this machine by more than that user does; "+
-				"if this disk is a copy, leave the keys to the machine it was copied from"), nil
+				"if this disk is a copy, leave the keys to the machine it was copied from")
 	}
+	return o.settleJournal(ctx, cfg, m, stderr)
+}
+
+// settleJournal revokes what this machine's journal holds.
+func (o *options) settleJournal(ctx context.Context, cfg config.Config, m machine.Machine, stderr io.Writer) (string, error) {
 	j, warnings, err := o.openJournal(m)
 	if err != nil {
-		return nil, err
+		return "", fail(exitKeysRemain, nextStep(err), "keys may remain on forges: %w", err)
 	}
 	defer j.Close()
 	for _, w := range warnings {
 		_, _ = fmt.Fprintln(stderr, "warning:", w)
 	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	agentOptions, err := agentOptions(cfg, log)
 	if err != nil {
-		return nil, err
+		return "", fail(exitKeysRemain, "mend the configuration and run deploykeyd revoke again", "keys may remain on forges: %w", err)
 	}
 	agentOptions.Machine, agentOptions.Boot, agentOptions.WeakMachine = m.ID, m.Boot, m.Weak
 	agentOptions.Journal, agentOptions.Publisher, agentOptions.Verifier = j, noKeys{}, noKeys{}
-	a, err := agent.New(agentOptions)
-	if err != nil {
-		return nil, err
-	}
-	return a.Revoke(ctx)
+	return nothingRemains, keysRemain(agent.New(agentOptions).Revoke(ctx))
 }
 
-// remainUntouched says what the journal holds when nothing can be revoked with
-// it: keys remain, and that must not end as success or as a mere usage error.
-func remainUntouched(records []agent.Record, why, next string) []agent.Remnant {
-	remnants := agent.StatusOf(records).Remaining
+// untouched says what the journal holds when nothing can be revoked with it:
+// keys remain, and that must not end as success or as a mere usage error.
+func untouched(records []agent.Record, unreadable error, why, next string) error {
+	remnants := agent.StatusOf(records, unreadable).Remaining
 	for i := range remnants {
 		remnants[i].Reason, remnants[i].Next = "nothing could be revoked: "+why, next
 	}
-	return remnants
+	return keysRemain(remnants)
 }
 
 // noKeys lends and proves nothing: a revocation from the journal has no key.

@@ -97,14 +97,13 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 	revoking, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cfg.Shutdown.Timeout, errShutdownTimeout)
 	defer cancel()
 	go shorten(revoking, cancel, signals, log)
-	remnants, err := d.agent.Revoke(revoking)
-	if err != nil {
-		return fail(exitKeysRemain, "run deploykeyd revoke", "revoke: %w", err)
+	if err := keysRemain(d.agent.Revoke(revoking)); err != nil {
+		if runErr != nil {
+			log.ErrorContext(ctx, "the daemon ended by itself", slog.String("error", runErr.Error()))
+		}
+		return err
 	}
-	if runErr != nil {
-		return runErr
-	}
-	return keysRemain(remnants)
+	return runErr
 }
 
 // awaitStop returns at the first signal to stop, or with the error of a part

@@ -52,11 +52,14 @@ exit status is 1.`,
 
 // statusFromJournal reads what the last life left, without changing it.
 func (o *options) statusFromJournal() (agent.Status, error) {
-	records, _, err := readJournal(o.journal())
-	if err != nil {
+	records, owner, err := readJournal(o.journal())
+	if errors.Is(err, fs.ErrNotExist) {
+		return agent.StatusOf(nil, nil), nil
+	}
+	if owner == "" {
 		return agent.Status{}, err
 	}
-	return agent.StatusOf(records), nil
+	return agent.StatusOf(records, err), nil
 }
 
 func printStatus(w io.Writer, s agent.Status, asJSON bool) error {
@@ -119,16 +122,14 @@ func printNext(w io.Writer, next string) {
 }
 
 // readJournal returns the records of a journal that no daemon has open, and the
-// machine that they belong to. A missing journal has none.
-func readJournal(path string) ([]agent.Record, string, error) {
+// machine that they belong to. Where it could be opened and not all be read,
+// the error comes beside what could.
+func readJournal(path string) (records []agent.Record, machine string, err error) {
 	j, err := journal.OpenReadOnly(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, "", nil
-	}
 	if err != nil {
 		return nil, "", err
 	}
 	defer j.Close()
-	records, err := j.Records()
+	records, err = j.Records()
 	return records, j.Machine(), err
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"deploykeyd/agent"
 	"deploykeyd/agent/control"
 )
 
@@ -17,7 +18,8 @@ func newVerify(o *options) *cobra.Command {
 		Long: `Make the daemon prove every repository again with real git, and try again what
 has failed: after a right was granted, a repository made or a policy changed.
 
-Exits 1 when a repository is not verified after that.`,
+Exits 1 when a repository could not be proven. One that was verified before and
+cannot be reached now stays usable.`,
 		Example: "  deploykeyd verify",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -30,8 +32,14 @@ Exits 1 when a repository is not verified after that.`,
 			if err := printStatus(cmd.OutOrStdout(), status, false); err != nil {
 				return err
 			}
-			if missing := len(status.Repositories) - countVerified(status); missing > 0 {
-				return fail(exitFailed, "see the reasons above", "%d of %d repositories are not verified", missing, len(status.Repositories))
+			unproven := 0
+			for _, r := range status.Repositories {
+				if r.Condition != agent.ConditionVerified || r.Reason != "" {
+					unproven++
+				}
+			}
+			if unproven > 0 {
+				return fail(exitFailed, "see the reasons above", "%d of %d repositories could not be proven", unproven, len(status.Repositories))
 			}
 			return nil
 		},

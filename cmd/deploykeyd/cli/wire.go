@@ -58,6 +58,29 @@ func checkCredentials(ctx context.Context, cfg config.Config) error {
 	return cfg.Refuse(problems...)
 }
 
+// checkHostKeys refuses pins that must not be trusted: retired keys of the
+// hosted forges, whose private halves are known to others, and weak ones.
+func checkHostKeys(cfg config.Config) error {
+	var problems []config.Problem
+	for i, f := range cfg.Forges {
+		for _, k := range f.HostKeys {
+			if _, err := hostkey.Parse(k.String()); err != nil {
+				problems = append(problems, config.Problem{
+					Line: f.Line, Column: 1, Path: fmt.Sprintf("forges[%d].host_keys", i), Text: err.Error(),
+					Fix: "pin the host key that the forge publishes now",
+				})
+			}
+		}
+		if len(pins(f)) == 0 {
+			problems = append(problems, config.Problem{
+				Line: f.Line, Column: 1, Path: fmt.Sprintf("forges[%d].host_keys", i),
+				Text: "no host key is known for " + f.SSH.Host, Fix: "add host_keys: with the lines that the forge publishes",
+			})
+		}
+	}
+	return cfg.Refuse(problems...)
+}
+
 // pins returns the host keys that a forge must show.
 func pins(f config.Forge) []hostkey.Pin {
 	if len(f.HostKeys) == 0 {
@@ -65,7 +88,7 @@ func pins(f config.Forge) []hostkey.Pin {
 	}
 	list := make([]hostkey.Pin, len(f.HostKeys))
 	for i, k := range f.HostKeys {
-		list[i] = hostkey.Pin{Key: k, Source: "configuration"}
+		list[i] = hostkey.Pin{Key: k, Source: hostkey.Configured}
 	}
 	return list
 }

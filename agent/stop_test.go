@@ -1,0 +1,209 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"deploykeyd/agent"
+	"deploykeyd/agent/key"
+	"deploykeyd/provision"
+)
+
+func TestStopObeysItsDeadlineWhileARequestIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.forge("tea").latency = time.Hour
+		w.forge("hub").latency = time.Hour
+		l := w.start(t, w.options())
+		time.Sleep(time.Second) //nolint:forbidigo // virtual time
+		began := time.Now()
+		remnants := l.stop(t)
+		if took := time.Since(began); took > 26*time.Second || len(remnants) != 4 {
+			t.Errorf("took %v, remnants %+v", took, remnants)
+		}
+	})
+}
+
+// What waits for a slot is neither intended nor sent once the stop has begun.
+func TestNothingBeginsAfterTheStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.forge("hub").latency = time.Second
+		o := w.options()
+		o.Forges = o.Forges[1:]
+		o.RequestsPerForge = 1
+		l := w.start(t, o)
+		time.Sleep(500 * time.Millisecond) //nolint:forbidigo // virtual time
+		if n := len(w.journal()); n != 1 {
+			t.Errorf("%d intents with one request under way", n)
+		}
+		if remnants := l.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 {
+			t.Errorf("remnants %+v, keys %v", remnants, w.allKeys())
+		}
+		asked := 0
+		for _, e := range w.happened() {
+			if strings.HasPrefix(e, "register") {
+				asked++
+			}
+		}
+		if asked != 1 {
+			t.Errorf("%d registrations were asked for, want the one under way: %v", asked, w.happened())
+		}
+	})
+}
+
+// A proof that ends after the stop has begun lends nothing.
+func TestNothingIsLentAfterTheStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.slowVerify = 2 * time.Second
+		l := w.start(t, w.options())
+		time.Sleep(time.Second) //nolint:forbidigo // virtual time
+		l.stop(t)
+		if events := w.happened(); len(w.lent) != 0 || slices.ContainsFunc(events, func(e string) bool { return strings.HasPrefix(e, "publish") }) {
+			t.Errorf("lent %v: %v", w.lent, events)
+		}
+	})
+}
+
+func TestKeysAreWipedAtTheStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		l := w.start(t, w.options())
+		l.awaitReady(t, time.Second)
+		l.stop(t)
+		if len(w.keys) != 4 {
+			t.Fatalf("%d keys were lent", len(w.keys))
+		}
+		for _, k := range w.keys {
+			if _, err := k.Sign([]byte("x"), ""); !errors.Is(err, key.ErrWiped) {
+				t.Errorf("a key signs after the stop: %v", err)
+			}
+		}
+	})
+}
+
+func TestDeleteThatFailsOnceIsRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		failures := map[string]int{}
+		w.forge("tea").revoke = func(path string) error {
+			if failures[path]++; failures[path] == 1 {
+				return &provision.Error{Class: provision.Transient, Message: "trouble"}
+			}
+			return nil
+		}
+		l := w.start(t, w.options())
+		l.awaitReady(t, time.Second)
+		if remnants := l.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 || failures["acme/api"] != 2 {
+			t.Errorf("remnants %v, keys %v, deletes %v", remnants, w.allKeys(), failures)
+		}
+	})
+}
+
+// What may still land is told and not waited for.
+func TestStopDoesNotWaitForALostRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.forge("hub").register = func(string) fault { return fault{lost: true, none: true} }
+		l := w.start(t, w.options())
+		time.Sleep(10 * time.Second) //nolint:forbidigo // virtual time
+		began := time.Now()
+		remnants := l.stop(t)
+		if took := time.Since(began); took > 2*time.Second || len(remnants) != 2 {
+			t.Errorf("took %v, remnants %+v", took, remnants)
+		}
+	})
+}
+
+// One lost request that landed between the list and the stop is all there was.
+func TestLostRequestIsCountedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		asked := 0
+		w.forge("hub").register = func(path string) fault {
+			if path == "acme/one" {
+				if asked++; asked == 1 {
+					return fault{lost: true, late: 100 * time.Millisecond}
+				}
+			}
+			return fault{}
+		}
+		l := w.start(t, w.options())
+		time.Sleep(500 * time.Millisecond) //nolint:forbidigo // virtual time: before the first retry
+		if remnants := l.stop(t); asked != 1 || len(remnants) != 0 || len(w.allKeys()) != 0 {
+			t.Errorf("asked %d times, remnants %+v, keys %v", asked, remnants, w.allKeys())
+		}
+	})
+}
+
+func TestRevocationsJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		l := w.start(t, w.options())
+		l.awaitReady(t, time.Second)
+		w.mu.Lock()
+		w.forges["hub"].latency = time.Hour
+		w.mu.Unlock()
+
+		byCommand := make(chan []agent.Remnant, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			byCommand <- l.Revoke(ctx)
+		}()
+		time.Sleep(time.Second) //nolint:forbidigo // virtual time
+		began := time.Now()
+		remnants := l.stop(t) // has 25 s
+		if took := time.Since(began); took > 26*time.Second || len(remnants) != 2 {
+			t.Errorf("the stop took %v with %+v", took, remnants)
+		}
+		w.mu.Lock()
+		w.forges["hub"].latency = 0 // the command has time left, and goes on
+		w.mu.Unlock()
+		if remnants := <-byCommand; len(remnants) != 0 || len(w.allKeys()) != 0 {
+			t.Errorf("the command ended with %+v, keys %v", remnants, w.allKeys())
+		}
+	})
+}
+
+func TestStopBeforeTheWorkBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		a := agent.New(w.options())
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if remnants := a.Revoke(t.Context()); len(remnants) != 0 {
+			t.Errorf("remnants %v", remnants)
+		}
+		a.Run(ctx)
+		if events := w.happened(); len(events) != 0 {
+			t.Errorf("work began after the revocation: %v", events)
+		}
+	})
+}
+
+func TestUnreadableRecordsAreRemnantsBesideTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		l := w.start(t, w.options())
+		l.awaitReady(t, time.Second)
+		l.kill(t)
+		w.reboot()
+		w.readErr = errors.New("unusable record 7")
+		second := w.start(t, w.options())
+		second.awaitReady(t, time.Minute)
+		remnants := second.stop(t)
+		if len(remnants) != 1 || !strings.Contains(remnants[0].Reason, "unusable record 7") || remnants[0].Next == "" {
+			t.Errorf("remnants %+v", remnants)
+		}
+		if keys := w.allKeys(); len(keys) != 0 {
+			t.Errorf("what could be read was not revoked: %v", keys)
+		}
+	})
+}
