@@ -115,6 +115,9 @@ func (d *demo) configure(ctx context.Context) error {
 		return err
 	}
 	for _, f := range files {
+		if filepath.Ext(f.Name()) != ".token" {
+			continue
+		}
 		if err := os.Chown(d.path("etc", f.Name()), int(daemonUser.id), int(daemonUser.id)); err != nil {
 			return err
 		}

@@ -105,7 +105,7 @@ builds through an ssh-agent socket, and takes it off every repository at stop.
 
 Exit status: 0 done, 1 failed, 2 usage or configuration, 3 keys may remain on a
 forge, 4 not ready in time.`,
-		Example: `  deploykeyd config example > /etc/deploykeyd/deploykeyd.yaml
+		Example: `  mkdir -p /etc/deploykeyd && deploykeyd config example > /etc/deploykeyd/deploykeyd.yaml
   deploykeyd config check
   deploykeyd run
   deploykeyd wait --timeout 2m && git clone git@git.acme.example:acme/api.git`,

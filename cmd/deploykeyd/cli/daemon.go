@@ -41,7 +41,7 @@ func (o *options) loadConfig() (config.Config, error) {
 		err = checkHostKeys(cfg)
 	}
 	if _, told := errors.AsType[*config.Problems](err); err != nil && !told {
-		return cfg, fail(exitUsage, "name another file with --config", "%w", err)
+		return cfg, fail(exitUsage, "", "%w", err)
 	}
 	return cfg, err
 }
