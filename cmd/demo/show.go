@@ -16,11 +16,15 @@ import (
 	"time"
 
 	"deploykeyd/agent"
+	"deploykeyd/agent/key/keyscan"
 	"deploykeyd/provision"
 	"deploykeyd/provision/forgesim"
 )
 
-// show is the demo: its stage, its two programs, its steps.
+// knownHosts is where "deploykeyd ssh-config --write" puts the pinned host keys.
+const knownHosts = "/etc/ssh/deploykeyd_known_hosts"
+
+// demo is a stage, two programs and what was learnt of them.
 type demo struct {
 	*stage
 	*screen
@@ -29,6 +33,7 @@ type demo struct {
 	sim     *daemon
 	agent   *daemon
 	status  agent.Status
+	secrets map[provision.PublicKey]*keyscan.Secret // found in the daemon's memory
 }
 
 func show(ctx context.Context, bin string) (err error) {
