@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"net/url"
 	"path"
@@ -20,23 +19,35 @@ func readURL(w *walk, v value, d *forgeDraft) {
 	if !ok {
 		return
 	}
-	if strings.Contains(s, "@") {
-		w.hide(v.node) // a password may stand before it
-	}
 	u, err := url.Parse(s)
 	if err != nil {
-		w.report(v, "not a URL", fix)
+		w.refuseAddress(v, s, "not a URL", fix)
 		return
 	}
 	if err := checkURL(u); err != nil {
-		w.report(v, err.Error(), fix)
+		w.refuseAddress(v, s, err.Error(), fix)
 		return
 	}
 	d.URL = canonical(u)
 }
 
-// checkURL reports what is wrong with a forge's address. Its error never holds
-// a part of the URL that could be a secret.
+// mayHoldSecret reports whether s is so much like a URL that one of its parts
+// may be a password or a token. Where one is pasted, it is often a clone URL.
+func mayHoldSecret(s string) bool {
+	return strings.ContainsAny(s, "@?#") || strings.Contains(s, "://")
+}
+
+// refuseAddress reports what is wrong with the address s at v, and keeps it out
+// of the excerpts. The text must not hold a part of s.
+func (w *walk) refuseAddress(v value, s, text, fix string) {
+	if mayHoldSecret(s) {
+		w.hide(v.node)
+	}
+	w.report(v, text, fix)
+}
+
+// checkURL reports what is wrong with a forge's address. Its error holds no part
+// of the URL: any could be a secret.
 func checkURL(u *url.URL) error {
 	bare := strings.TrimSuffix(u.Path, "/")
 	switch {
@@ -51,8 +62,8 @@ func checkURL(u *url.URL) error {
 	}
 	// The same rules as for SSH: they keep out all that is syntax elsewhere.
 	if a, err := netip.ParseAddr(u.Hostname()); err != nil || a.Zone() != "" {
-		if err := (provision.SSHAddress{User: "git", Host: u.Hostname(), Port: 22}).Check(); err != nil {
-			return err
+		if (provision.SSHAddress{User: "git", Host: u.Hostname(), Port: 22}).Check() != nil {
+			return errors.New("the host may have only letters, digits, dots and dashes, and begins with a letter or a digit")
 		}
 	}
 	if u.Scheme == "http" && !isLocal(u.Hostname()) {
@@ -60,7 +71,7 @@ func checkURL(u *url.URL) error {
 	}
 	if p := u.Port(); p != "" {
 		if _, err := netip.ParseAddrPort("127.0.0.1:" + p); err != nil || strings.Trim(p, "0") == "" {
-			return fmt.Errorf("port %s is out of range", p)
+			return errors.New("the port is out of range")
 		}
 	}
 	return nil
@@ -99,9 +110,29 @@ func hostOf(canonical string) string {
 	return u.Hostname()
 }
 
-// checkHosted refuses an address that belongs to a hosted service's web pages,
-// and one of the reader's own for a service that is hosted only.
-func (w *walk) checkHosted(at value, d *forgeDraft) {
+// apiRoot returns the path that the forge's API adds to its address.
+func apiRoot(k provision.Kind) string {
+	switch k {
+	case provision.Gitea:
+		return "/api/v1"
+	case provision.GitHub:
+		return "/api/v3"
+	case provision.BitbucketCloud:
+		return "/2.0"
+	case provision.BitbucketDataCenter, provision.GitLab:
+	}
+	return ""
+}
+
+// checkForgeURL refuses the root of the API, an address that belongs to a hosted
+// service's web pages, and one of the reader's own for a service that is hosted
+// only.
+func (w *walk) checkForgeURL(at value, d *forgeDraft) {
+	if root := apiRoot(d.Kind); root != "" && strings.HasSuffix(d.URL, root) {
+		w.report(at, "this is the root of the API, and the address is wanted that stands before it", "leave out "+root)
+		d.URL = strings.TrimSuffix(d.URL, root) // so that nothing is wrong but this
+		return
+	}
 	hosted := provision.TraitsOf(d.Kind).DefaultURL
 	if d.URL == "" || hosted == "" || d.URL == hosted {
 		return
@@ -110,9 +141,9 @@ func (w *walk) checkHosted(at value, d *forgeDraft) {
 	pages := []string{"github.com", "www.github.com", "api.github.com", "bitbucket.org", "www.bitbucket.org", "api.bitbucket.org"}
 	switch {
 	case slices.Contains(pages, host):
-		w.report(at, "this is not where the API answers", "leave url out, or write "+hosted)
+		w.refuseAddress(at, d.URL, "this is not where the API answers", "leave url out, or write "+hosted)
 	case d.Kind == provision.BitbucketCloud && !isLocal(host):
-		w.report(at, "Bitbucket Cloud is at "+hosted+" only",
+		w.refuseAddress(at, d.URL, "Bitbucket Cloud is at "+hosted+" only",
 			"leave url out; a server of your own is Bitbucket Data Center, which comes with a later release")
 	}
 }
@@ -125,10 +156,8 @@ func readSSH(w *walk, v value, d *forgeDraft) {
 	}
 	a, err := provision.ParseSSHAddress(s)
 	if err != nil {
-		if user, _, ok := strings.Cut(strings.TrimPrefix(s, "ssh://"), "@"); ok && strings.Contains(user, ":") {
-			w.hide(v.node) // a password may stand before the @
-		}
-		w.report(v, err.Error(), fix)
+		// The error is not shown: it may quote a part of the address.
+		w.refuseAddress(v, s, "not an SSH address: that is ssh://, a host, with a user and a port if need be, and nothing else", fix)
 		return
 	}
 	a.Host = strings.ToLower(a.Host)
@@ -149,11 +178,11 @@ func readHostKeys(w *walk, v value, d *forgeDraft) {
 		}
 		k, err := provision.ParsePublicKey(s)
 		switch {
-		case strings.Contains(s, "PRIVATE KEY"):
-			w.hide(entry.node)
+		case err != nil && isPrivateKey(s):
 			w.report(entry, "a private key must not stand in the configuration", fix)
 		case err != nil:
-			w.report(entry, err.Error(), fix)
+			// The error is not shown: it may quote a part of the entry.
+			w.report(entry, "not a public key: one line of a type and base64", fix)
 		case !slices.Contains(hostKeyTypes(), k.Type()):
 			w.report(entry, quote(k.Type())+" is no type of host key", "use one of "+strings.Join(hostKeyTypes(), ", "))
 		case slices.Contains(d.HostKeys, k):
@@ -162,4 +191,10 @@ func readHostKeys(w *walk, v value, d *forgeDraft) {
 			d.HostKeys = append(d.HostKeys, k)
 		}
 	}
+}
+
+// isPrivateKey knows a private key by its header, or OpenSSH's by the base64 of
+// "openssh-key-v1", with which its body begins.
+func isPrivateKey(s string) bool {
+	return strings.Contains(s, "PRIVATE KEY") || strings.Contains(s, "b3BlbnNzaC1rZXktdjE")
 }

@@ -84,7 +84,9 @@ type RepositoryEntry struct {
 }
 
 // Load reads and checks the file at path. What is wrong with its text is a
-// *Problems; other errors say why the file could not be read.
+// *Problems; other errors say why the file could not be read, or that somebody
+// other than root and this process's user may have written it. Whom the folders
+// above it belong to is not checked.
 func Load(path string) (Config, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -94,6 +96,14 @@ func Load(path string) (Config, error) {
 		return Config{}, fmt.Errorf("read configuration: %w", err)
 	}
 	defer f.Close()
+	// The open file is checked, not its name: the name may point elsewhere by then.
+	info, err := f.Stat()
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	if err := checkTrust(path, info); err != nil {
+		return Config{}, fmt.Errorf("read configuration %s: %w", path, err)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {
 		return Config{}, fmt.Errorf("read configuration: %w", err)

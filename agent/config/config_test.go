@@ -132,6 +132,19 @@ func entry(lines ...string) []byte {
 	return []byte("fleet: ci\nusers: [a]\nforges:\n  - name: x\n    " + strings.Join(lines, "\n    ") + "\n")
 }
 
+// TestLongestFleet holds the limit against what an owner tag has room for.
+func TestLongestFleet(t *testing.T) {
+	text := entry("kind: github", "credential: {token: {env: T}}", "repositories: [a/b]")
+	for length, fine := range map[int]bool{198: true, 199: false} {
+		fleet := strings.Repeat("f", length)
+		_, err := config.Parse("x", []byte(strings.Replace(string(text), "fleet: ci", "fleet: "+fleet, 1)))
+		_, tagErr := provision.NewOwnerTag(fleet, strings.Repeat("m", 255), provision.PublicKey{}, time.Time{}, 255)
+		if fine != (err == nil) || fine != (tagErr == nil) {
+			t.Errorf("%d: %v, and as a tag %v", length, err, tagErr)
+		}
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	const keys = "host_keys: [" + hostKey + "]"
 	const token = "credential: {token: {env: T}}"
@@ -232,6 +245,15 @@ line 9, column 7: forges[0].credential.token: others may read /etc/t
   fix: chmod 600 /etc/t`
 	if d := cmp.Diff(want, err.Error()); d != "" {
 		t.Errorf("error (-want +got):\n%s", d)
+	}
+	text = entry("kind: bitbucket-cloud", "host_keys: ["+hostKey+" "+secret+"]", "credential: {username: "+secret+", token: {env: T}}", "repositories: [a/b]")
+	if c, err = config.Parse("x", text); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Count(string(text), "\n") {
+		if err := c.Refuse(config.Problem{Line: line + 1, Text: "x"}); strings.Contains(err.Error(), secret) {
+			t.Errorf("the secret is shown: %v", err)
+		}
 	}
 	if err := (config.Config{}).Refuse(config.Problem{Line: 1, Text: "x"}); err == nil || !strings.Contains(err.Error(), "line 1, column 1: x") {
 		t.Errorf("without a text: %v", err)

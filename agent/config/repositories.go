@@ -27,6 +27,11 @@ func readRepositories(w *walk, v value, d *forgeDraft) {
 			}
 		}
 		if draft.name.node != nil {
+			// Here and not with the check, which needs the forge's kind: no
+			// forge has such a repository.
+			if draft.name.node.Kind != yaml.ScalarNode || mayHoldSecret(draft.name.node.Value) {
+				w.hide(draft.name.node)
+			}
 			d.repositories = append(d.repositories, draft)
 		}
 	}
@@ -35,6 +40,7 @@ func readRepositories(w *walk, v value, d *forgeDraft) {
 // finishRepositories checks the entries by the rules of the forge's kind.
 func (w *walk) finishRepositories(d *forgeDraft, traits provision.Traits) {
 	const fix = "write owner/name"
+	const urlFix = "write owner/name, not a URL; if there was a password or a token in it, revoke it"
 	for i := range d.repositories {
 		draft := &d.repositories[i]
 		s, ok := w.text(draft.name, fix)
@@ -45,13 +51,20 @@ func (w *walk) finishRepositories(d *forgeDraft, traits provision.Traits) {
 		case len(s) > maxRepository:
 			w.report(draft.name, "too long for a repository", fix)
 			continue
+		case strings.Contains(s, "://"), strings.Contains(s, "@"):
+			w.report(draft.name, "a URL, and not a repository's path", urlFix)
+			continue
 		case strings.ContainsAny(s, "*?[]"):
 			w.report(draft.name, "patterns come with a later release", "list the repositories one by one")
 			continue
 		}
 		r, err := provision.ParseRepository(d.Kind, s)
 		if err != nil {
-			w.report(draft.name, err.Error(), fix)
+			text := err.Error()
+			if mayHoldSecret(s) {
+				text = "only letters, digits and . _ - ~ { } are allowed" // the error quotes s
+			}
+			w.report(draft.name, text, fix)
 			continue
 		}
 		draft.Repository = r

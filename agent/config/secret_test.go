@@ -50,3 +50,41 @@ func TestSecretIsNeverShown(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretBesideTheCredentialIsNeverShown pastes what holds a secret into the
+// fields beside the credential, and breaks the entry in different ways: on the
+// secret's own line too, for the excerpt shows all of it.
+func TestSecretBesideTheCredentialIsNeverShown(t *testing.T) {
+	const body = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAE" + secret
+	addresses := []string{
+		"https://x-token:" + secret + "@h.example.com", "https://" + secret + "@h.example.com/a", "https://h.example.com/?token=" + secret, "https://h.example.com#" + secret,
+		"https://h.example.com:" + secret, "https://" + secret + "_", "h.example.com?" + secret, "ssh://h.example.com/" + secret, "ssh://git:" + secret + "@h.example.com",
+		"ssh://" + secret + "%@h.example.com", "x:" + secret + "@h.example.com", "http://" + secret + ".example.com", "https://[" + secret, "//" + secret + "@h",
+	}
+	fields := map[string][]string{
+		"url": addresses, "ssh": addresses, "repositories": nil, "host_keys": {body, secret},
+	}
+	for _, a := range addresses {
+		for _, path := range []string{"", "/a/b", "/a/b.git", "/*"} {
+			fields["repositories"] = append(fields["repositories"], "["+`"`+a+path+`"]`, `[{repository: "`+a+path+`", access: admin}]`, `[a/c, a/c, {repository: a/d, repository: "`+a+path+`"}]`,
+				`[{project: "`+a+path+`"}]`, `"`+a+path+`"`, `[["`+a+path+`"]]`)
+		}
+	}
+	for _, key := range []string{body, "AAAA" + secret, "ssh-ed25519 " + body, "ssh-ed25519 AAAA" + secret + "=", secret + strings.TrimPrefix(hostKey, "ssh-ed25519"), "-----BEGIN PRIVATE KEY----- " + secret, "- " + secret} {
+		fields["host_keys"] = append(fields["host_keys"], `["`+key+`"]`, `["`+hostKey+`", "`+hostKey+`", "`+key+`"]`, `"`+key+`"`)
+	}
+	fields["credential"] = []string{
+		"{username: " + secret + ", token: {env: T}}", "{username: " + secret + ", username: " + secret + ", token: {env: T}}", "{username: [" + secret + "], token: {env: T}}",
+	}
+	for field, values := range fields {
+		for _, value := range values {
+			for _, kind := range []string{"gitea", "github", "gittea"} {
+				text := fmt.Sprintf("fleet: ci\nusers: [a]\nforges: [{kind: %s, %s: %s, bnid: x}]\n", kind, field, value)
+				_, err := config.Parse("x.yaml", []byte(text))
+				if err == nil || strings.Contains(err.Error(), secret) {
+					t.Errorf("the secret of\n%s\nis shown by\n%v", text, err)
+				}
+			}
+		}
+	}
+}

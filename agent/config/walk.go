@@ -143,11 +143,12 @@ func readMapping[T any](w *walk, v value, fields []field[T], into *T) found {
 		f := fields[at]
 		part := v.key(f.name)
 		part.node, part.line = key, key.Line
-		if f.secret {
-			w.hide(content)
-			part.secret = true
-		}
 		earlier, twice := here[f.name]
+		part.secret = part.secret || f.secret
+		// What is not read is not known to be free of secrets.
+		if part.secret || twice || f.read == nil {
+			w.hide(content)
+		}
 		switch {
 		case twice:
 			w.report(part, fmt.Sprintf("given a second time; line %d has it already", earlier.line), "keep one of the two")
@@ -206,8 +207,8 @@ func (w *walk) unknownKey(v value, key *yaml.Node, known []spec) {
 	w.report(at, text, fixUnknown(key.Value, known))
 }
 
-// wrongForm reports a value that is not of the form that the field has. A list
-// or a mapping in its place is not shown: it is unknown what it holds.
+// wrongForm reports a value that is not of the form that the field has. It is
+// not shown: it is unknown what it holds.
 func (w *walk) wrongForm(v value, want, fix string) {
 	if v.node.Kind == yaml.AliasNode {
 		return // reported by survey
@@ -221,7 +222,7 @@ func (w *walk) wrongForm(v value, want, fix string) {
 	case isNull(v.node):
 		is = "empty"
 	}
-	if v.node.Kind != yaml.ScalarNode || v.secret {
+	if !isNull(v.node) {
 		w.hide(v.node)
 	}
 	w.report(v, "must be "+want+", and is "+is, fix)
