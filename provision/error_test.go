@@ -103,6 +103,10 @@ func (l listed) List(context.Context, provision.Target) iter.Seq2[provision.Regi
 	}
 }
 
+func tagOf(k provision.PublicKey) string {
+	return provision.OwnerTag{Fleet: "ci", Machine: "m", KeyHash: k.TagHash()}.String()
+}
+
 func TestFind(t *testing.T) {
 	ours, theirs := mustKey(t, ed25519Line), mustKey(t, otherLine)
 	forge := listed{keys: []provision.Registration{{ID: "0"}, {ID: "1", Key: theirs}, {ID: "2", Key: ours}}}
@@ -112,6 +116,24 @@ func TestFind(t *testing.T) {
 	forge = listed{keys: forge.keys[:2]}
 	if r, ok, err := provision.Find(t.Context(), forge, provision.Target{}, ours); err != nil || ok || r.ID != "" {
 		t.Errorf("absent gives %+v, %v, %v", r, ok, err)
+	}
+	forge.keys = append(forge.keys, provision.Registration{ID: "3", Title: tagOf(theirs)})
+	if _, ok, err := provision.Find(t.Context(), forge, provision.Target{}, ours); err != nil || ok {
+		t.Errorf("another's unreadable entry gives %v, %v", ok, err)
+	}
+	forge.keys = append(forge.keys, provision.Registration{ID: "4", Title: tagOf(ours)})
+	_, ok, err := provision.Find(t.Context(), forge, provision.RepositoryTarget("acme/app"), ours)
+	if ok || provision.ClassOf(err) != provision.Transient || provision.IsUncertain(err) || provision.NextStep(err) == "" ||
+		err.Error() != "list acme/app: transient: the forge lists the key with a text that cannot be read" {
+		t.Errorf("our own unreadable entry gives %v, %v", ok, err)
+	}
+	forge.keys = append(forge.keys, provision.Registration{ID: "5", Key: ours})
+	if r, ok, err := provision.Find(t.Context(), forge, provision.Target{}, ours); err != nil || !ok || r.ID != "5" {
+		t.Errorf("a readable entry after it gives %+v, %v, %v", r, ok, err)
+	}
+	forge.keys = []provision.Registration{{ID: "6", Title: tagOf(ours), Key: theirs}}
+	if _, ok, err := provision.Find(t.Context(), forge, provision.Target{}, ours); err != nil || ok {
+		t.Errorf("our title on another key gives %v, %v", ok, err)
 	}
 	forge.err = errors.New("cut")
 	if _, ok, err := provision.Find(t.Context(), forge, provision.Target{}, ours); err == nil || ok {

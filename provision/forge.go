@@ -57,14 +57,26 @@ type Clock interface {
 }
 
 // Find returns the registration of key on the target, and false when a complete
-// list does not have it.
+// list does not have it. An entry that is the key's by its owner tag, and whose
+// text is no key that can be read, leaves that open: it is an *Error.
 func Find(ctx context.Context, f Forge, t Target, key PublicKey) (Registration, bool, error) {
+	unreadable := false
 	for r, err := range f.List(ctx, t) {
 		if err != nil {
 			return Registration{}, false, err
 		}
 		if r.Key == key {
 			return r, true, nil
+		}
+		if tag, err := ParseOwnerTag(r.Title); err == nil && r.Key.IsZero() && tag.Names(key) {
+			unreadable = true
+		}
+	}
+	if unreadable {
+		return Registration{}, false, &Error{
+			Op: "list", Target: t, Class: Transient,
+			Message: "the forge lists the key with a text that cannot be read",
+			Next:    "look at the repository's deploy keys in the forge's web pages, and remove the one whose title has " + key.TagHash() + " in it",
 		}
 	}
 	return Registration{}, false, nil

@@ -38,31 +38,32 @@ type OwnerTag struct {
 	Expires time.Time // by the forge's clock, whole seconds, UTC
 }
 
-// NewOwnerTag returns the tag for key. Fleet and machine are shortened, keeping
-// them distinct by a hash, where the tag would pass limit bytes.
+// NewOwnerTag returns the tag for key. The machine is shortened, kept distinct by
+// a hash, where the tag would pass limit bytes. The fleet never is: the machines
+// of a fleet, whose names differ in length, would not recognise each other. One
+// that leaves no room for a machine of any length is an error.
 func NewOwnerTag(fleet, machine string, key PublicKey, expires time.Time, limit int) (OwnerTag, error) {
 	for what, s := range map[string]string{"fleet": fleet, "machine": machine} {
 		if !ownerPattern.MatchString(s) {
 			return OwnerTag{}, fmt.Errorf("%s %q: only letters, digits and . _ - are allowed", what, s)
 		}
 	}
-	room := limit - tagOverhead
-	const least = 2 * (hashLength + 1)
-	if room < least {
-		return OwnerTag{}, fmt.Errorf("an owner tag needs at least %d bytes, the forge allows %d", tagOverhead+least, limit)
-	}
-	if over := len(fleet) + len(machine) - room; over > 0 {
-		machine = shorten(machine, max(room-len(fleet), room/2))
-		fleet = shorten(fleet, room-len(machine))
+	room := limit - tagOverhead - len(fleet)
+	if room < shortest {
+		return OwnerTag{}, fmt.Errorf("an owner tag needs %d bytes with a fleet of %d, the forge allows %d: choose a shorter fleet",
+			tagOverhead+len(fleet)+shortest, len(fleet), limit)
 	}
 	return OwnerTag{
-		Fleet: fleet, Machine: machine, KeyHash: key.TagHash(),
+		Fleet: fleet, Machine: shorten(machine, room), KeyHash: key.TagHash(),
 		Expires: expires.UTC().Truncate(time.Second),
 	}, nil
 }
 
 // hashLength is how many hex digits stand for what shorten cut off.
 const hashLength = 10
+
+// shortest is the least that shorten makes of anything: a dash and the hash.
+const shortest = 1 + hashLength
 
 // shorten returns s, or a prefix of it and a hash of the whole, in n bytes.
 func shorten(s string, n int) string {

@@ -93,12 +93,15 @@ func TestNewOwnerTagShortens(t *testing.T) {
 	at := time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)
 	long := strings.Repeat("a", 300)
 	for _, c := range []struct{ fleet, machine string }{
-		{"ci", "m"}, {long, "m"}, {"ci", long}, {long, long}, {strings.Repeat("f", 99), strings.Repeat("m", 120)},
+		{"ci", "m"}, {"ci", long}, {"0123456789a", strings.Repeat("m", 120)},
 	} {
 		for _, limit := range []int{68, 69, 90, 100, 255, 1000} {
 			tag, err := provision.NewOwnerTag(c.fleet, c.machine, key, at, limit)
 			if err != nil {
 				t.Fatalf("limit %d: %v", limit, err)
+			}
+			if tag.Fleet != c.fleet {
+				t.Errorf("limit %d: the fleet %q became %q", limit, c.fleet, tag.Fleet)
 			}
 			checkTag(t, tag, limit)
 		}
@@ -114,6 +117,23 @@ func TestNewOwnerTagShortens(t *testing.T) {
 	}
 }
 
+// TestNewOwnerTagOfAFleet holds that whether a fleet's name is possible does not
+// hang on the machine, and that all its machines have the same in their tags.
+func TestNewOwnerTagOfAFleet(t *testing.T) {
+	for length, fine := range map[int]bool{1: true, 198: true, 199: false, 255: false} {
+		fleet := strings.Repeat("f", length)
+		for _, machine := range []string{"m", "0123456789a", "0123456789ab", strings.Repeat("m", 255)} {
+			tag, err := provision.NewOwnerTag(fleet, machine, mustKey(t, ed25519Line), time.Unix(1_788_000_000, 0), 255)
+			if fine != (err == nil) || fine && tag.Fleet != fleet {
+				t.Errorf("a fleet of %d with a machine of %d gives %s, %v", length, len(machine), tag, err)
+			}
+			if fine {
+				checkTag(t, tag, 255)
+			}
+		}
+	}
+}
+
 func TestNewOwnerTagRefuses(t *testing.T) {
 	key := mustKey(t, ed25519Line)
 	for _, c := range []struct {
@@ -126,7 +146,8 @@ func TestNewOwnerTagRefuses(t *testing.T) {
 		{"f", "a b", 255},
 		{"f", "a\n", 255},
 		{"é", "m", 255},
-		{"f", "m", 67},
+		{"f", "m", 57},
+		{"0123456789ab", "m", 68},
 		{"f", "m", 0},
 		{"f", "m", -1},
 	} {
@@ -154,7 +175,7 @@ func checkTag(t *testing.T, tag provision.OwnerTag, limit int) {
 
 func FuzzNewOwnerTag(f *testing.F) {
 	f.Add("ci-prod", "i-0abc123", int64(1_788_000_000), 255)
-	f.Add(strings.Repeat("f", 400), "m", int64(0), 68)
+	f.Add(strings.Repeat("f", 11), strings.Repeat("m", 12), int64(0), 68)
 	f.Add("f", strings.Repeat("m", 400), int64(253402300799), 100)
 	f.Add(strings.Repeat("f", 40), strings.Repeat("m", 40), int64(1_788_000_000), 80)
 	f.Fuzz(func(t *testing.T, fleet, machine string, at int64, limit int) {
@@ -165,6 +186,9 @@ func FuzzNewOwnerTag(f *testing.F) {
 		tag, err := provision.NewOwnerTag(fleet, machine, mustKey(t, ed25519Line), expires, limit)
 		if err != nil {
 			return
+		}
+		if tag.Fleet != fleet {
+			t.Errorf("the fleet %q became %q", fleet, tag.Fleet)
 		}
 		checkTag(t, tag, limit)
 	})

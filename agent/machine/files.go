@@ -10,26 +10,37 @@ import (
 	"strings"
 )
 
-// maxFile bounds what is read of any file, in bytes: all of them hold one short
-// line.
-const maxFile = 512
+// What is read of a file at most, in bytes.
+const (
+	maxLine         = 512     // of a file that holds one short line
+	maxInstanceData = 4 << 20 // cloud-init's holds the metadata of the cloud as well
+)
 
 // files reads below a folder that stands for the file system's root.
 type files struct{ root string }
 
-// line returns the one line that a file holds, without space around it.
-func (f files) line(name string) (string, error) {
+// read returns a file's whole content, which has at most limit bytes.
+func (f files) read(name string, limit int) ([]byte, error) {
 	file, err := os.Open(filepath.Join(f.root, filepath.FromSlash(name)))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	text, err := io.ReadAll(io.LimitReader(file, int64(limit)+1))
 	_ = file.Close()
+	if err == nil && len(text) > limit {
+		err = fmt.Errorf("/%s has more than %d bytes", name, limit)
+	}
+	return text, err
+}
+
+// line returns the one line that a file holds, without space around it.
+func (f files) line(name string) (string, error) {
+	text, err := f.read(name, maxLine)
 	if err != nil {
 		return "", err
 	}
 	line := strings.TrimSpace(string(text))
-	if line == "" || len(text) > maxFile || strings.ContainsAny(line, "\r\n\x00") {
+	if line == "" || strings.ContainsAny(line, "\r\n\x00") {
 		return "", fmt.Errorf("/%s holds no single line", name)
 	}
 	return line, nil

@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,8 +16,9 @@ type Machine struct {
 	ID     string // letters, digits and . _ - ; stable over reboots
 	Source string // what ID was made from, for messages
 	Boot   string // the kernel's id of this boot
-	// Weak is true where ID rests on the machine-id alone: a cloned disk
-	// carries it to another machine, which may be alive.
+	// Weak is true where ID rests on the disk alone, on the machine-id or on an
+	// instance-id that may be of an earlier boot: a cloned disk carries both to
+	// another machine, which may be alive.
 	Weak bool
 }
 
@@ -25,9 +28,10 @@ type Options struct {
 	Root     string // the folder that stands for / ; "" is / itself
 }
 
-// Identify returns who this machine is: by the configuration's word, else by
-// cloud-init's instance-id, else by machine-id and the DMI product uuid, else by
-// the machine-id alone.
+// Identify returns who this machine is: by the configuration's word, else by the
+// instance-id that cloud-init found in this boot, else by machine-id and the DMI
+// product uuid, else weakly by the instance-id that cloud-init left on the disk,
+// else weakly by the machine-id alone.
 func Identify(o Options) (Machine, error) {
 	root := o.Root
 	if root == "" {
@@ -52,28 +56,32 @@ func identify(files files, override string) (Machine, error) {
 		}
 		return Machine{ID: override, Source: "machine: in the configuration"}, nil
 	}
-	instance, err := instanceID(files)
-	if err == nil {
+	instance, proofErr := bootInstanceID(files)
+	if proofErr == nil {
 		return Machine{ID: instance, Source: "cloud-init instance-id"}, nil
 	}
 	id, idErr := machineID(files)
+	uuid, uuidErr := productUUID(files)
+	// The uuid is the one thing here that no disk carries: it makes the
+	// machine-id stronger than an instance-id of unknown age.
+	if idErr == nil && uuidErr == nil {
+		return Machine{ID: hashed(id, uuid), Source: "machine-id and DMI product uuid"}, nil
+	}
+	// Of the two that a disk carries, cloud-init renews the one on each machine
+	// that it runs on; the machine-id is renewed only by who seals an image well.
+	instance, diskErr := diskInstanceID(files)
+	if diskErr == nil && errors.Is(proofErr, fs.ErrNotExist) {
+		return Machine{ID: instance, Source: "cloud-init instance-id, perhaps of an earlier boot", Weak: true}, nil
+	}
 	if idErr != nil {
-		return Machine{}, errors.Join(err, idErr)
+		return Machine{}, errors.Join(proofErr, diskErr, idErr)
 	}
-	uuid, err := productUUID(files)
-	if err != nil {
-		return Machine{ID: hashed(id), Source: "machine-id", Weak: true}, nil //nolint:nilerr // Weak says so
-	}
-	return Machine{ID: hashed(id, uuid), Source: "machine-id and DMI product uuid"}, nil
+	return Machine{ID: hashed(id), Source: "machine-id", Weak: true}, nil
 }
 
 // idPattern is what the ID of a Machine may look like; an owner tag shortens it
 // further where it must.
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-
-// instanceFile is documented as holding the id of the instance that this boot
-// is (cloud-init, "Where are the logs and files").
-const instanceFile = "var/lib/cloud/data/instance-id"
 
 // genericInstances are ids that many machines have at once: what cloud-init
 // falls back to without a data source, and the examples of its documentation
@@ -85,10 +93,43 @@ func genericInstances() []string {
 	}
 }
 
-func instanceID(files files) (string, error) {
-	id, err := files.line(instanceFile)
+// bootInstanceID returns the id that cloud-init found for this boot: /run is
+// empty at its beginning. The file is cloud-init's standardised instance data,
+// of which anybody may read this part (cloud-init, "Instance metadata").
+func bootInstanceID(files files) (string, error) {
+	const file = "run/cloud-init/instance-data.json"
+	text, err := files.read(file, maxInstanceData)
 	if err != nil {
 		return "", err
+	}
+	var data struct {
+		V1 struct {
+			ID  string `json:"instance_id"`
+			Old string `json:"instance-id"` // the same under the name that it had first
+		} `json:"v1"`
+	}
+	if json.Unmarshal(text, &data) != nil {
+		return "", fmt.Errorf("/%s is not the JSON that cloud-init writes", file)
+	}
+	return instanceID(cmp.Or(data.V1.ID, data.V1.Old))
+}
+
+// diskInstanceID returns the id that cloud-init left on the disk. Its folder is
+// documented as being of the previous boot (cloud-init, "Where are the logs and
+// files"): an image that was sealed without "cloud-init clean" carries the id of
+// the machine that it was made on.
+func diskInstanceID(files files) (string, error) {
+	id, err := files.line("var/lib/cloud/data/instance-id")
+	if err != nil {
+		return "", err
+	}
+	return instanceID(id)
+}
+
+// instanceID returns an instance-id in a form that can be an ID.
+func instanceID(id string) (string, error) {
+	if id == "" {
+		return "", errors.New("cloud-init names no instance-id")
 	}
 	if slices.Contains(genericInstances(), strings.ToLower(id)) {
 		return "", fmt.Errorf("the cloud-init instance-id %q is not this machine's alone", id)

@@ -14,6 +14,7 @@ import (
 
 const (
 	instance = "var/lib/cloud/data/instance-id"
+	booted   = "run/cloud-init/instance-data.json"
 	id       = "etc/machine-id"
 	uuid     = "sys/class/dmi/id/product_uuid"
 	boot     = "proc/sys/kernel/random/boot_id"
@@ -24,9 +25,16 @@ const (
 	byID      = "machine-id"
 	byBoth    = "machine-id and DMI product uuid"
 	byCloud   = "cloud-init instance-id"
+	byDisk    = "cloud-init instance-id, perhaps of an earlier boot"
 	idAlone   = "m-3cc052a4d8580a3c2e3f"
 	idAndUUID = "m-6e62dd47c707707c34fe"
 )
+
+// found is what cloud-init writes of an instance that it found in this boot.
+func found(id string) string {
+	return `{"base64_encoded_keys":[],"ds":{"meta_data":{"instance-id":"other"}},"sensitive_keys":["ds/user_data"],` +
+		`"v1":{"_beta_keys":["subplatform"],"cloud_id":"aws","instance-id":"` + id + `","instance_id":"` + id + `","region":"eu-1"}}`
+}
 
 // root returns a folder with the given files, and a boot id unless given.
 func root(t *testing.T, files map[string]string) string {
@@ -70,13 +78,48 @@ func TestIdentify(t *testing.T) {
 		},
 		"cloud-init": {
 			"",
-			map[string]string{instance: "i-0abc123\n", id: someID, uuid: someUUID},
+			map[string]string{booted: found("i-0abc123"), instance: "i-0abc123\n", id: someID, uuid: someUUID},
+			machine.Machine{ID: "i-0abc123", Source: byCloud},
+		},
+		"cloud-init by the newer name alone": {
+			"",
+			map[string]string{booted: `{"v1":{"instance_id":"i-0abc123"}}`, instance: "i-0abc123\n"},
+			machine.Machine{ID: "i-0abc123", Source: byCloud},
+		},
+		"cloud-init by the older name alone": {
+			"",
+			map[string]string{booted: `{"v1":{"instance-id":"i-0abc123"}}`, instance: "i-0abc123\n"},
+			machine.Machine{ID: "i-0abc123", Source: byCloud},
+		},
+		"cloud-init with much metadata": {
+			"",
+			map[string]string{booted: found("i-0abc123") + strings.Repeat(" ", 2<<20), instance: "i-0abc123\n"},
 			machine.Machine{ID: "i-0abc123", Source: byCloud},
 		},
 		"cloud-init, an id that cannot stand in a tag": {
 			"",
-			map[string]string{instance: "ocid1:x/y z\n"},
+			map[string]string{booted: found("ocid1:x/y z"), instance: "ocid1:x/y z\n"},
 			machine.Machine{ID: "m-bf9c9ec46e82688c90f6", Source: byCloud},
+		},
+		"a disk that another machine was sealed on": {
+			"",
+			map[string]string{booted: found("i-0new"), instance: "i-0old\n", id: someID},
+			machine.Machine{ID: "i-0new", Source: byCloud},
+		},
+		"an instance that this boot does not prove": {
+			"",
+			map[string]string{instance: "i-0old\n", id: someID, uuid: someUUID},
+			machine.Machine{ID: idAndUUID, Source: byBoth},
+		},
+		"an instance that nothing proves": {
+			"",
+			map[string]string{instance: "i-0old\n", id: someID},
+			machine.Machine{ID: "i-0old", Source: byDisk, Weak: true},
+		},
+		"an instance that this boot contradicts": {
+			"",
+			map[string]string{booted: found("iid-datasource-none"), instance: "i-0old\n", id: someID},
+			machine.Machine{ID: idAlone, Source: byID, Weak: true},
 		},
 		"machine-id and uuid": {
 			"",
@@ -85,12 +128,12 @@ func TestIdentify(t *testing.T) {
 		},
 		"the generic instance does not count": {
 			"",
-			map[string]string{instance: "iid-datasource-none\n", id: someID, uuid: someUUID},
+			map[string]string{booted: found("iid-datasource-none"), instance: "iid-datasource-none\n", id: someID, uuid: someUUID},
 			machine.Machine{ID: idAndUUID, Source: byBoth},
 		},
 		"nor does the one of a hand-made seed": {
 			"",
-			map[string]string{instance: "NoCloud\n", id: someID, uuid: strings.ToLower(someUUID)},
+			map[string]string{booted: found("NoCloud"), instance: "NoCloud\n", id: someID, uuid: strings.ToLower(someUUID)},
 			machine.Machine{ID: idAndUUID, Source: byBoth},
 		},
 		"machine-id alone is weak": {
@@ -114,6 +157,19 @@ func TestIdentify(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestInstanceDataThatProvesNothing is no reason to believe what is on the disk.
+func TestInstanceDataThatProvesNothing(t *testing.T) {
+	for _, bad := range []string{
+		"", "null", "{}", "[]", `{"v1":null}`, `{"v1":{"instance_id":7}}`, `{"v1":{"instance_id":""}}`, found("i-0old")[1:],
+		found("i-0old") + strings.Repeat(" ", 4<<20),
+	} {
+		got, err := identify(t, "", map[string]string{booted: bad, instance: "i-0old\n", id: someID})
+		if err != nil || !got.Weak || got.ID != idAlone {
+			t.Errorf("%.60q: %+v, %v", bad, got, err)
+		}
 	}
 }
 
@@ -181,10 +237,11 @@ func TestThisMachine(t *testing.T) {
 }
 
 func FuzzIdentify(f *testing.F) {
-	f.Add("i-0abc\n", someID, someUUID)
-	f.Add("nocloud", "", "\x00")
-	f.Fuzz(func(t *testing.T, instanceText, idText, uuidText string) {
-		m, err := identify(t, "", map[string]string{instance: instanceText, id: idText, uuid: uuidText})
+	f.Add(found("i-0abc"), "i-0abc\n", someID, someUUID)
+	f.Add("{}", "i-0abc\n", "", "\x00")
+	f.Add(found("nocloud"), "nocloud", someID, "\x00")
+	f.Fuzz(func(t *testing.T, bootText, instanceText, idText, uuidText string) {
+		m, err := identify(t, "", map[string]string{booted: bootText, instance: instanceText, id: idText, uuid: uuidText})
 		if err == nil && !regexp.MustCompile(`\A[A-Za-z0-9._-]{1,64}\z`).MatchString(m.ID) {
 			t.Errorf("id is %q", m.ID)
 		}

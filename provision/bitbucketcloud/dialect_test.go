@@ -133,7 +133,7 @@ func TestRefusals(t *testing.T) {
 
 func TestListOfStrangeEntries(t *testing.T) {
 	f := serve(t, "", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, `{"values":[{"id":1,"key":"ssh-rsa !!!","label":"broken","added_on":"2026-09-01T10:00:00Z","last_used":null,"owner":{}},
+		reply(w, http.StatusOK, `{"size":2,"values":[{"id":1,"key":"ssh-rsa !!!","label":"broken","added_on":"2026-09-01T10:00:00Z","last_used":null,"owner":{}},
 			{"id":2,"key":"`+keyLine+`","label":"t"}]}`)
 	})
 	var all []provision.Registration
@@ -158,6 +158,36 @@ func TestNextPageElsewhere(t *testing.T) {
 		_, found, err := provision.Find(t.Context(), f, target, provision.PublicKey{})
 		if found || err == nil || provision.ClassOf(err) != provision.Transient || requests != 1 {
 			t.Errorf("%s gives %v, %v after %d requests", next, found, err, requests)
+		}
+	}
+}
+
+// TestRepliesThatAreNoList are successes by their status: taken for empty lists
+// they would say that a key is gone.
+func TestRepliesThatAreNoList(t *testing.T) {
+	for _, body := range []string{`null`, `{}`, `[]`, `{"type":"error","error":{"message":"x"}}`, `{"values":null}`, `{"values":[null]}`, `{"size":2,"values":[]}`, `{"size":-1,"values":[]}`} {
+		f := serve(t, "", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, body) })
+		_, found, err := provision.Find(t.Context(), f, target, request(t).Key)
+		if found || err == nil || provision.ClassOf(err) != provision.Transient || provision.NextStep(err) == "" {
+			t.Errorf("%s gives %v, %v", body, found, err)
+		}
+	}
+}
+
+// TestBadRequestElsewhere is a 400 to what registers no key: it says nothing of
+// a key that exists.
+func TestBadRequestElsewhere(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodDelete} {
+		f := serve(t, "", func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == method {
+				reply(w, http.StatusBadRequest, `{"type":"error","error":{"message":"Bad request"}}`)
+				return
+			}
+			reply(w, http.StatusOK, `{"values":[{"id":1,"key":"`+keyLine+`"}]}`)
+		})
+		err := f.Revoke(t.Context(), target, provision.Registration{ID: "1", Key: request(t).Key})
+		if provision.ClassOf(err) != provision.Invalid || provision.NextStep(err) == "" || provision.IsUncertain(err) {
+			t.Errorf("%s gives %v, next %q", method, err, provision.NextStep(err))
 		}
 	}
 }

@@ -62,9 +62,10 @@ func refine(r rest.Reply, e *provision.Error) {
 	e.Message = p.text()
 	switch r.Status {
 	case http.StatusBadRequest:
-		e.Class, e.Next = provision.Exists, nextNew
-		if _, key := p.Error.Fields["key"]; len(p.Error.Fields) > 0 && !key {
-			e.Class, e.Next = provision.Invalid, ""
+		// Only what registers a key can meet one that is there already.
+		_, key := p.Error.Fields["key"]
+		if e.Op == string(rest.Register) && (key || len(p.Error.Fields) == 0) {
+			e.Class, e.Next = provision.Exists, nextNew
 		}
 	case http.StatusUnauthorized:
 		e.Next += nextToken

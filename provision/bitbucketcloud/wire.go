@@ -1,6 +1,7 @@
 package bitbucketcloud
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -38,8 +39,9 @@ func (k deployKey) registration() provision.Registration {
 	return r
 }
 
-// keyPage is one page of a list. Its size may be left out and is not relied on.
+// keyPage is one page of a list.
 type keyPage struct {
+	Size   *int        `json:"size"` // of the whole list; may be left out
 	Values []deployKey `json:"values"`
 	Next   string      `json:"next"`
 }
@@ -47,6 +49,14 @@ type keyPage struct {
 // readPage reads one page, which holds the URL of the next.
 func readPage(keys keyPage, _ int, _ http.Header) (rest.Page, error) {
 	page := rest.Page{Next: keys.Next, Total: -1}
+	if keys.Values == nil {
+		return rest.Page{}, rest.ErrNoList
+	}
+	if keys.Size != nil {
+		if page.Total = *keys.Size; page.Total < 0 {
+			return rest.Page{}, errors.New("the size of the forge's list is negative")
+		}
+	}
 	for _, k := range keys.Values {
 		page.Items = append(page.Items, k.registration())
 	}

@@ -12,6 +12,7 @@ func clockCases() []testCase {
 		{name: "time by a request of its own", run: timeAsked},
 		{name: "time by the last reply", run: timeSeen},
 		{name: "time of a forge that is wrong", run: timeWrong},
+		{name: "time that jumps", run: timeJumps},
 		{name: "time goes on", virtual: true, run: timeGoesOn},
 		{name: "time of a forge that does not say", run: timeUnknown},
 		{name: "time of a forge that is mad", run: timeMad},
@@ -56,10 +57,30 @@ func timeSeen(b *bench) {
 func timeWrong(b *bench) {
 	for _, offset := range []time.Duration{5 * time.Hour, -7 * time.Hour, 0} {
 		remove := b.sim.Inject(forgesim.Fault{Name: forgesim.WrongDate, Offset: offset})
+		b.forge = b.login(b.sim.Credential())
 		b.list(b.repo)
 		b.wantTime(offset)
 		remove()
 	}
+}
+
+// timeJumps sets the forge's clock while it is being used: one reply alone is
+// not believed.
+func timeJumps(b *bench) {
+	b.list(b.repo)
+	for _, offset := range []time.Duration{5 * time.Hour, -7 * time.Hour} {
+		b.sim.Inject(forgesim.Fault{Name: forgesim.WrongDate, Offset: offset, Times: 1})
+		b.list(b.repo)
+		b.wantTime(0)
+		b.list(b.repo)
+		b.wantTime(0)
+	}
+	const offset = 5 * time.Hour
+	b.sim.Inject(forgesim.Fault{Name: forgesim.WrongDate, Offset: offset})
+	b.list(b.repo)
+	b.wantTime(0)
+	b.list(b.repo)
+	b.wantTime(offset)
 }
 
 func timeGoesOn(b *bench) {

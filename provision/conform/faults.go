@@ -3,6 +3,7 @@ package conform
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"time"
 
@@ -12,13 +13,16 @@ import (
 
 func faultCases() []testCase {
 	return []testCase{
-		{name: "cut before the effect", run: func(b *bench) { lost(b, forgesim.CutBefore, 0) }},
-		{name: "cut after the effect", run: func(b *bench) { lost(b, forgesim.CutAfterEffect, 1) }},
-		{name: "error before the effect", run: func(b *bench) { lost(b, forgesim.ErrorBefore, 0) }},
-		{name: "error after the effect", run: func(b *bench) { lost(b, forgesim.ErrorAfterEffect, 1) }},
-		{name: "page for people", run: func(b *bench) { lost(b, forgesim.HTMLBadGateway, 0) }},
-		{name: "reply too large", run: func(b *bench) { lost(b, forgesim.OversizedReply, 1) }},
-		{name: "reply cut short", run: func(b *bench) { lost(b, forgesim.TruncatedReply, 1) }},
+		{name: "cut before the effect", run: func(b *bench) { lost(b, forgesim.Fault{Name: forgesim.CutBefore}, 0) }},
+		{name: "cut after the effect", run: func(b *bench) { lost(b, forgesim.Fault{Name: forgesim.CutAfterEffect}, 1) }},
+		{name: "error before the effect", run: func(b *bench) { lost(b, forgesim.Fault{Name: forgesim.ErrorBefore}, 0) }},
+		{name: "error after the effect", run: func(b *bench) { lost(b, forgesim.Fault{Name: forgesim.ErrorAfterEffect}, 1) }},
+		{name: "come again after the effect", run: func(b *bench) {
+			lost(b, forgesim.Fault{Name: forgesim.ErrorAfterEffect, Status: http.StatusServiceUnavailable, RetryAfter: comeAgain}, 1)
+		}},
+		{name: "page for people", run: func(b *bench) { lost(b, forgesim.Fault{Name: forgesim.HTMLBadGateway}, 0) }},
+		{name: "reply too large", run: func(b *bench) { lost(b, forgesim.Fault{Name: forgesim.OversizedReply}, 1) }},
+		{name: "reply cut short", run: func(b *bench) { lost(b, forgesim.Fault{Name: forgesim.TruncatedReply}, 1) }},
 		{name: "late effect", virtual: true, run: lateEffect},
 		{name: "trouble that stays", virtual: true, run: troubleStays},
 		{name: "slow reply past the deadline", virtual: true, run: slowPastDeadline},
@@ -28,15 +32,22 @@ func faultCases() []testCase {
 	}
 }
 
+// comeAgain is what a proxy asks to wait.
+const comeAgain = 30 * time.Second
+
 // lost loses the answer to a registration. It is uncertain, it is not asked for
 // again by itself, and the list and a second registration settle it.
-func lost(b *bench, fault forgesim.FaultName, effect int) {
+func lost(b *bench, fault forgesim.Fault, effect int) {
 	r := b.request()
-	b.sim.Inject(forgesim.Fault{Name: fault, Op: forgesim.OpRegister, Times: 1})
+	fault.Op, fault.Times = forgesim.OpRegister, 1
+	b.sim.Inject(fault)
 	_, err := b.forge.Register(b.Context(), b.target, r)
 	e := b.errorOf(err, true, provision.Transient)
-	if strings.Contains(e.Message, "<") || fault == forgesim.HTMLBadGateway && !strings.Contains(e.Message, "HTML") {
+	if strings.Contains(e.Message, "<") || fault.Name == forgesim.HTMLBadGateway && !strings.Contains(e.Message, "HTML") {
 		b.Errorf("the message is %q", e.Message)
+	}
+	if e.RetryAfter != fault.RetryAfter {
+		b.Errorf("the wait is %v, the forge asked for %v", e.RetryAfter, fault.RetryAfter)
 	}
 	if n := b.requests(forgesim.OpRegister); n != 1 {
 		b.Errorf("the request was sent %d times", n)

@@ -10,6 +10,8 @@ import (
 func listCases() []testCase {
 	return []testCase{
 		{name: "list in pages", run: listPages},
+		{name: "list that loses a key", run: func(b *bench) { listChanges(b, false) }},
+		{name: "list that loses and gets a key", run: func(b *bench) { listChanges(b, true) }},
 		{name: "list is left early", run: listLeft},
 		{name: "list of nothing", run: listNothing},
 		{name: "list after a passing trouble", run: listRecovers},
@@ -40,6 +42,36 @@ func listPages(b *bench) {
 	for _, k := range b.foreign {
 		if !seen[k.ID] {
 			b.Errorf("%q is missing", k.Title)
+		}
+	}
+}
+
+// listChanges has somebody else take a key away that is on the first page, and
+// perhaps add one at the end, while the list is read. Where pages are counted,
+// the keys that follow move up, and one of them past the reader.
+func listChanges(b *bench, another bool) {
+	leaves := b.sim.AddKey(b.repo, "leaves", newKey(b), provision.Read)
+	for i := range 7 {
+		b.addForeign(b.repo, fmt.Sprintf("stays %d", i))
+	}
+	seen := map[string]bool{}
+	for r, err := range b.forge.List(b.Context(), b.target) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(seen) == 0 {
+			if !b.sim.DeleteKey(b.repo, leaves.ID) {
+				b.Fatal("the key is not there")
+			}
+			if another {
+				b.addForeign(b.repo, "newcomer")
+			}
+		}
+		seen[r.ID] = true
+	}
+	for _, k := range b.foreign {
+		if !seen[k.ID] && k.Title != "newcomer" {
+			b.Errorf("%q was there all the time and is missing", k.Title)
 		}
 	}
 }

@@ -59,7 +59,7 @@ func (f *Forge) perform(c *call, x fate) delivery {
 		f.later(x, *c)
 		return delivery{cut: true}
 	case ErrorBefore:
-		return delivery{reply: f.dialect.broken(f, cmp.Or(x.Status, http.StatusInternalServerError))}
+		return delivery{reply: f.inTrouble(x)}
 	case HTMLBadGateway:
 		return delivery{reply: badGateway()}
 	case TooManyRequests:
@@ -70,7 +70,7 @@ func (f *Forge) perform(c *call, x fate) delivery {
 	case CutAfterEffect:
 		d.cut = true
 	case ErrorAfterEffect:
-		d.reply = f.dialect.broken(f, cmp.Or(x.Status, http.StatusInternalServerError))
+		d.reply = f.inTrouble(x)
 	case OversizedReply:
 		d.padding = oversize
 	case TruncatedReply:
@@ -97,10 +97,22 @@ func (f *Forge) refuseRate(c *call, x fate) reply {
 	defer f.mu.Unlock()
 	r := f.dialect.tooMany(f, limitSecondary, x.Status)
 	f.dialect.headers(f, c, r.header)
-	if x.RetryAfter > 0 {
-		r.header.Set("Retry-After", strconv.Itoa(int(x.RetryAfter/time.Second)))
-	}
+	x.askForTime(r.header)
 	return r
+}
+
+// inTrouble is the reply of ErrorBefore and ErrorAfterEffect.
+func (f *Forge) inTrouble(x fate) reply {
+	r := f.dialect.broken(f, cmp.Or(x.Status, http.StatusInternalServerError))
+	x.askForTime(r.header)
+	return r
+}
+
+// askForTime tells the client when to come again, where the fault says so.
+func (x fate) askForTime(h http.Header) {
+	if x.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(x.RetryAfter/time.Second)))
+	}
 }
 
 // later does the work of a request after the fault's delay, unless the forge is

@@ -86,7 +86,7 @@ type Fault struct {
 	Repository string        // narrowed to requests that name it; empty means all
 	Times      int           // how many requests it meets; 0 means until removed
 	Delay      time.Duration // of LateEffect, SlowReply and DelayedSSH
-	RetryAfter time.Duration // of TooManyRequests, in whole seconds; 0 sends no header
+	RetryAfter time.Duration // of TooManyRequests, ErrorBefore and ErrorAfterEffect, in whole seconds; 0 sends no header
 	Offset     time.Duration // of WrongDate; negative is the past
 	Status     int           // in place of the status that the fault answers with
 }

@@ -44,17 +44,18 @@ func TestErrors(t *testing.T) {
 			status int
 			after  int // how many keys there are then
 			words  string
+			again  string // Retry-After
 		}{
-			{forgesim.Fault{Name: forgesim.ErrorBefore}, 500, 0, ""},
-			{forgesim.Fault{Name: forgesim.ErrorBefore, Status: 503}, 503, 0, ""},
-			{forgesim.Fault{Name: forgesim.ErrorAfterEffect, Status: 504}, 504, 1, ""},
-			{forgesim.Fault{Name: forgesim.HTMLBadGateway}, 502, 1, "<h1>502 Bad Gateway</h1>"},
-			{forgesim.Fault{Name: forgesim.CredentialRevoked}, 401, 1, ""},
+			{forgesim.Fault{Name: forgesim.ErrorBefore}, 500, 0, "", ""},
+			{forgesim.Fault{Name: forgesim.ErrorBefore, Status: 503, RetryAfter: 5 * time.Second}, 503, 0, "", "5"},
+			{forgesim.Fault{Name: forgesim.ErrorAfterEffect, Status: 503, RetryAfter: 30 * time.Second}, 503, 1, "", "30"},
+			{forgesim.Fault{Name: forgesim.HTMLBadGateway}, 502, 1, "<h1>502 Bad Gateway</h1>", ""},
+			{forgesim.Fault{Name: forgesim.CredentialRevoked}, 401, 1, "", ""},
 		} {
 			remove := f.Inject(c.fault)
 			a, _, err := register(t, f)
-			if err != nil || a.status != c.status || count(f) != c.after || !strings.Contains(a.body, c.words) {
-				t.Errorf("%s: %d %s, %v; %d keys", c.fault.Name, a.status, a.body, err, count(f))
+			if err != nil || a.status != c.status || count(f) != c.after || !strings.Contains(a.body, c.words) || a.header.Get("Retry-After") != c.again {
+				t.Errorf("%s: %d %v %s, %v; %d keys", c.fault.Name, a.status, a.header, a.body, err, count(f))
 			}
 			remove()
 		}

@@ -95,6 +95,9 @@ func (g gitea) answer(f *Forge, c *call) reply {
 		}
 		return jsonReply(http.StatusOK, giteaJSON, g.wireRepository(f, c, r))
 	}
+	if c.token == nil {
+		return g.refuse(f, http.StatusUnauthorized, "token is required")
+	}
 	if !c.token.administers(r) {
 		return g.refuse(f, http.StatusForbidden, "user should be an owner or a collaborator with admin write of a repository")
 	}
@@ -113,12 +116,13 @@ func (g gitea) answer(f *Forge, c *call) reply {
 }
 
 // authenticate admits the caller and checks the token's scope, which comes
-// before any look at the repository.
+// before any look at the repository. A caller without a credential is anonymous:
+// the refusal comes after the look.
 func (g gitea) authenticate(f *Forge, c *call) (refusal reply, ok bool) {
 	secret, given := c.secret("token", "Bearer")
 	if !given {
 		if _, secret, given = c.basicAuth(); !given {
-			return g.refuse(f, http.StatusUnauthorized, "token is required"), false
+			return reply{}, true
 		}
 	}
 	if c.token = f.tokenFor(c, secret); c.token == nil {
@@ -146,7 +150,7 @@ func (g gitea) repository(f *Forge, c *call) (*repository, reply) {
 			"errors":  []string{"user redirect does not exist [name: " + provision.Repository(c.repository).Owner() + "]"},
 			"url":     f.url + "/api/swagger",
 		})
-	case r == nil || !c.token.sees(r):
+	case r == nil || !r.options.Public && (c.token == nil || !c.token.sees(r)):
 		return nil, g.notFound(f)
 	case moved:
 		old := "/repos/" + c.repository

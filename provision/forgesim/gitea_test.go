@@ -60,8 +60,10 @@ func checkRefusals(t *testing.T, f *forgesim.Forge, refusals []refusal) {
 
 func TestGiteaRefusals(t *testing.T) {
 	f := open(t, provision.Gitea)
-	if err := f.AddRepository("other/x", forgesim.RepositoryOptions{}); err != nil {
-		t.Fatal(err)
+	for name, o := range map[string]forgesim.RepositoryOptions{"other/x": {}, "other/open": {Public: true}} {
+		if err := f.AddRepository(name, o); err != nil {
+			t.Fatal(err)
+		}
 	}
 	mine, foreign, account := newPublic(t), newPublic(t), newPublic(t)
 	f.AddKey("acme/api", "one", mine, provision.Read)
@@ -95,9 +97,10 @@ func TestGiteaRefusals(t *testing.T) {
 		{"two values", post(body + "{}"), 422, `"[]: `},
 		{"form", header(post(body), "Content-Type", "application/x-www-form-urlencoded"), 415, "Content-Type"},
 		{"large", post(`{"title": "` + strings.Repeat("x", 65<<10) + `"}`), 413, "too large"},
-		{"no credential", header(post(body), "Authorization", ""), 401, `"token is required"`},
+		{"no credential", header(post(body), "Authorization", ""), 404, `"errors":null,"message":"not found"`},
+		{"no credential and nothing hidden", header(request{method: "POST", path: "/api/v1/repos/other/open/keys", body: body}, "Authorization", ""), 401, `"token is required"`},
 		{"bad token", with(post(body), &forgesim.Token{Secret: "wrong"}), 401, `"invalid username, password or token"`},
-		{"scheme", header(post(body), "Authorization", "Digest "+reader.Secret), 401, "token is required"},
+		{"scheme", header(post(body), "Authorization", "Digest "+reader.Secret), 404, "not found"},
 		{
 			"scope", with(post(body), reader), 403,
 			"token does not have at least one of required scope(s), required=[write:repository], token scope=read:repository",
@@ -114,6 +117,21 @@ func TestGiteaRefusals(t *testing.T) {
 		{"no such path", request{method: "GET", path: "/api/v1/nothing"}, 404, "not found"},
 		{"method", request{method: "PATCH", path: keys}, 405, ""},
 	})
+}
+
+// TestGiteaWithoutToken is a caller who is nobody: private repositories do not
+// exist for him.
+func TestGiteaWithoutToken(t *testing.T) {
+	f := open(t, provision.Gitea)
+	if err := f.AddRepository("acme/open", forgesim.RepositoryOptions{Public: true}); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{"acme/open": 200, "acme/open/keys": 401, "acme/api": 404, "acme/api/keys": 404, "acme/nosuch": 404} {
+		a := send(t, f, request{method: "GET", path: "/api/v1/repos/" + path, header: map[string]string{"Authorization": ""}})
+		if a.status != want || want == 404 && decoded(t, a)["message"] != "not found" {
+			t.Errorf("%s: %d %s, want %d", path, a.status, a.body, want)
+		}
+	}
 }
 
 func TestGiteaDeleteUnknown(t *testing.T) {

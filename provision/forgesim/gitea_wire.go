@@ -97,7 +97,7 @@ func (g gitea) wire(f *Forge, c *call, k *deployKey) giteaKey {
 func (gitea) wireRepository(f *Forge, c *call, r *repository) giteaRepository {
 	owner, web := r.owner(), f.url+"/"+escapePath(r.path)
 	created := r.created.UTC().Truncate(time.Second)
-	admin := c.token.administers(r)
+	admin := c.token != nil && c.token.administers(r)
 	return giteaRepository{
 		ID: r.id, Name: r.name(), FullName: r.path, Empty: r.options.Empty, Private: !r.options.Public,
 		Owner: giteaUser{

@@ -223,3 +223,15 @@ func TestListWithoutTotal(t *testing.T) {
 		t.Errorf("lists %d keys", n)
 	}
 }
+
+// TestRepliesThatAreNoList are successes by their status: taken for empty lists
+// they would say that a key is gone.
+func TestRepliesThatAreNoList(t *testing.T) {
+	for _, body := range []string{`null`, `{}`, `[null]`} {
+		f := serve(t, "", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, body) })
+		_, found, err := provision.Find(t.Context(), f, target, request(t).Key)
+		if found || err == nil || provision.ClassOf(err) != provision.Transient || provision.NextStep(err) == "" {
+			t.Errorf("%s gives %v, %v", body, found, err)
+		}
+	}
+}

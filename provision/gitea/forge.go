@@ -9,7 +9,6 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -95,9 +94,7 @@ func (f *Forge) Revoke(ctx context.Context, t provision.Target, r provision.Regi
 	if err != nil {
 		return err
 	}
-	call.Path += "/" + url.PathEscape(r.ID)
-	call.Method, call.Status = http.MethodDelete, http.StatusNoContent
-	return f.client.Revoked(ctx, f, call, r)
+	return f.client.Revoke(ctx, f, call, r)
 }
 
 // Time returns the time by the forge's clock.

@@ -52,6 +52,9 @@ func pageQuery(page int) string {
 // entries reach X-Total-Count, or a page is empty.
 func readPage(keys []deployKey, number int, h http.Header) (rest.Page, error) {
 	page := rest.Page{Total: -1}
+	if keys == nil {
+		return rest.Page{}, rest.ErrNoList
+	}
 	for _, k := range keys {
 		page.Items = append(page.Items, k.registration())
 	}

@@ -119,6 +119,7 @@ func TestRefusals(t *testing.T) {
 		{"bad token", 401, nil, `{"message":"Bad credentials"}`, provision.BadCredential, "token", 0},
 		{"app without permission", 403, nil, `{"message":"Resource not accessible by integration"}`, provision.Denied, "Administration: write", 0},
 		{"token without permission, with rate headers", 403, map[string]string{"X-RateLimit-Remaining": "4999"}, `{"message":"Resource not accessible by personal access token"}`, provision.Denied, "Administration: write", 0},
+		{"token without permission, and nothing remains", 403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1788264000"}, `{"message":"Resource not accessible by personal access token"}`, provision.Denied, "Administration: write", 0},
 		{"single sign-on", 403, map[string]string{"X-GitHub-SSO": "required; url=https://github.com/orgs/acme/sso?authorization_request=AAAA"}, `{"message":"Resource protected by organization SAML enforcement."}`, provision.PolicyForbids, "single sign-on", 0},
 		{"archived", 403, nil, `{"message":"Repository was archived so is read-only."}`, provision.PolicyForbids, "unarchive", 0},
 		{"missing", 404, nil, `{"message":"Not Found"}`, provision.NotFound, "name", 0},
@@ -187,6 +188,18 @@ func TestNextPageElsewhere(t *testing.T) {
 		_, found, err := provision.Find(t.Context(), f, target, provision.PublicKey{})
 		if found || provision.ClassOf(err) != provision.Transient || err == nil || requests != 1 {
 			t.Errorf("%s gives %v, %v after %d requests", link, found, err, requests)
+		}
+	}
+}
+
+// TestRepliesThatAreNoList are successes by their status: taken for empty lists
+// they would say that a key is gone.
+func TestRepliesThatAreNoList(t *testing.T) {
+	for _, body := range []string{`null`, `{}`, `{"message":"x"}`, `[null]`} {
+		f := serve(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, body) })
+		_, found, err := provision.Find(t.Context(), f, target, request(t).Key)
+		if found || err == nil || provision.ClassOf(err) != provision.Transient || provision.NextStep(err) == "" {
+			t.Errorf("%s gives %v, %v", body, found, err)
 		}
 	}
 }

@@ -73,6 +73,9 @@ func limited(r rest.Reply, p problem) bool {
 	case http.StatusTooManyRequests:
 		return true
 	case http.StatusForbidden:
+		if strings.HasPrefix(p.Message, "Resource not accessible") {
+			return false // though this may have been the last request of the hour
+		}
 		return r.Header.Get("Retry-After") != "" || exhausted(r) ||
 			strings.HasSuffix(p.DocumentationURL, "secondary-rate-limits") ||
 			strings.HasSuffix(p.DocumentationURL, "#abuse-rate-limits")

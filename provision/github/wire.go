@@ -42,6 +42,9 @@ func (k deployKey) registration() provision.Registration {
 func readPage(keys []deployKey, _ int, h http.Header) (rest.Page, error) {
 	next, err := rest.NextLink(h)
 	page := rest.Page{Next: next, Total: -1}
+	if keys == nil {
+		return rest.Page{}, rest.ErrNoList
+	}
 	for _, k := range keys {
 		page.Items = append(page.Items, k.registration())
 	}

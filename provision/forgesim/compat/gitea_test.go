@@ -56,6 +56,20 @@ func TestGiteaKeys(t *testing.T) {
 	}
 }
 
+// TestGiteaDefaultAccess is what this client makes of a request that does not
+// speak of the access: a key that can push.
+func TestGiteaDefaultAccess(t *testing.T) {
+	f := start(t, provision.Gitea)
+	_, token := f.Credential()
+	made, _, err := newGitea(t, f, token).CreateDeployKey("acme", "api", gitea.CreateKeyOption{Title: "one", Key: newKey(t).String()})
+	if err != nil || made.ReadOnly {
+		t.Errorf("created %+v, %v", made, err)
+	}
+	if truth := f.Keys("acme/api"); len(truth) != 1 || truth[0].Access != provision.Write {
+		t.Errorf("the forge has %+v", truth)
+	}
+}
+
 func TestGiteaPages(t *testing.T) {
 	f := start(t, provision.Gitea)
 	addKeys(t, f, 7)
@@ -92,7 +106,8 @@ func TestGiteaRefusals(t *testing.T) {
 	_, token := f.Credential()
 	f.AddToken(forgesim.Token{Username: "reader", Secret: "reads", Scopes: []string{"read:repository"}, Admin: true})
 	f.AddToken(forgesim.Token{Username: "guest", Secret: "guests", ReadOf: []string{"acme/api"}})
-	used := newKey(t)
+	used, account := newKey(t), newKey(t)
+	f.AddUserKey(account)
 	f.AddKey("acme/api", "taken", used, provision.Read)
 	for _, c := range []struct {
 		name, token, repo, title, key string
@@ -101,6 +116,7 @@ func TestGiteaRefusals(t *testing.T) {
 	}{
 		{"again", token, "api", "other", used.String(), 422, "already been added to this repository"},
 		{"same title", token, "api", "taken", newKey(t).String(), 422, "same name"},
+		{"key of an account", token, "api", "x", account.String(), 422, "used as non-deploy key"},
 		{"no key", token, "api", "x", "ssh-ed25519 %%%", 422, "Invalid key content"},
 		{"scope", "reads", "api", "x", newKey(t).String(), 403, "required=[write:repository]"},
 		{"no admin", "guests", "api", "x", newKey(t).String(), 403, "admin write"},

@@ -58,6 +58,20 @@ func TestGitHubKeys(t *testing.T) {
 	}
 }
 
+// TestGitHubDefaultAccess is what this client makes of a request that does not
+// speak of the access: a key that can push.
+func TestGitHubDefaultAccess(t *testing.T) {
+	f := start(t, provision.GitHub)
+	_, token := f.Credential()
+	made, _, err := newGitHub(t, f, token).Repositories.CreateKey(t.Context(), "acme", "api", &github.Key{Title: new("one"), Key: new(newKey(t).String())})
+	if err != nil || made.GetReadOnly() {
+		t.Errorf("created %v, %v", made, err)
+	}
+	if truth := f.Keys("acme/api"); len(truth) != 1 || truth[0].Access != provision.Write {
+		t.Errorf("the forge has %+v", truth)
+	}
+}
+
 func TestGitHubPages(t *testing.T) {
 	f := start(t, provision.GitHub)
 	addKeys(t, f, 7)

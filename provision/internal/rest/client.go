@@ -39,7 +39,7 @@ type Options struct {
 	// Uncertain. Its message is cleaned and cut afterwards.
 	Refine func(Reply, *provision.Error)
 	// ClockPath is asked, without a credential, when nothing but the time is
-	// wanted. Whatever it answers will do.
+	// wanted. Whatever the forge answers in JSON will do, and a bare 401.
 	ClockPath string
 	Transport http.RoundTripper // nil: one with a pool of its own
 	Logger    *slog.Logger      // nil: no logs
@@ -115,7 +115,7 @@ func (c Call) changes() bool { return c.Method != http.MethodGet }
 func (c *Client) Do(ctx context.Context, call Call, result any) (http.Header, error) {
 	secret, err := c.credential(ctx, credential.Secret{})
 	if err != nil {
-		return nil, c.noCredential(call, err)
+		return nil, c.noCredential(ctx, call, err)
 	}
 	header, failure := c.run(ctx, call, secret, result)
 	if failure != nil && failure.Class == provision.BadCredential {
@@ -154,7 +154,13 @@ func (c *Client) credential(ctx context.Context, refused credential.Secret) (cre
 	return fresh, nil
 }
 
-func (c *Client) noCredential(call Call, cause error) *provision.Error {
+// noCredential is the end of a call that could not begin.
+func (c *Client) noCredential(ctx context.Context, call Call, cause error) *provision.Error {
+	if ctx.Err() != nil { // says nothing about the credential
+		e := c.failure(call, provision.Transient, "given up before the credential was read")
+		e.Err = ctx.Err()
+		return e
+	}
 	e := c.failure(call, provision.BadCredential, oneLine(cause.Error()))
 	e.Next = "make the credential readable: " + c.options.Credential.String()
 	e.Err = contextError(cause)

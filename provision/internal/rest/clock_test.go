@@ -12,7 +12,7 @@ import (
 
 const (
 	date    = "Tue, 01 Sep 2026 10:00:00 GMT"
-	another = "Tue, 01 Sep 2026 12:30:00 GMT"
+	another = "Tue, 01 Sep 2026 11:34:00 GMT" // not too far from 90 minutes later
 )
 
 var at = time.Date(2026, 9, 1, 10, 0, 0, 0, time.UTC)
@@ -27,11 +27,18 @@ func withDate(r reply, date string, more ...string) reply {
 	return r
 }
 
+// dated is a reply of the forge's own with a Date.
+func dated(code int, date string, more ...string) reply {
+	r := ok("{}")
+	r.status = code
+	return withDate(r, date, more...)
+}
+
 func TestTimeAsksOnce(t *testing.T) {
-	for _, code := range []int{200, 301, 401, 403, 404, 429} {
+	for _, code := range []int{200, 401, 403, 404, 429} {
 		virtual(t, func(t *testing.T, _ func() time.Duration) {
 			s := &source{tokens: []string{token}}
-			f := &forge{replies: []reply{withDate(status(code), date)}}
+			f := &forge{replies: []reply{dated(code, date)}}
 			client := newClient(t, setup{transport: f, source: s})
 			for range 3 {
 				if now, err := client.Time(t.Context()); err != nil || !now.Equal(at) {
@@ -51,7 +58,7 @@ func TestTimeAsksOnce(t *testing.T) {
 
 func TestTimeOfTheLastReply(t *testing.T) {
 	virtual(t, func(t *testing.T, _ func() time.Duration) {
-		f := &forge{replies: []reply{withDate(ok("{}"), date), withDate(status(422), another), withDate(status(500), date), status(404)}}
+		f := &forge{replies: []reply{dated(200, date), dated(422, another), dated(500, date), status(404)}}
 		client := newClient(t, setup{transport: f})
 		_, _ = client.Do(t.Context(), get(), nil)
 		if now, err := client.Time(t.Context()); err != nil || !now.Equal(at) {
@@ -61,7 +68,7 @@ func TestTimeOfTheLastReply(t *testing.T) {
 		if now, err := client.Time(t.Context()); err != nil || !now.Equal(at.Add(90*time.Minute)) {
 			t.Fatalf("later gives %v, %v", now, err)
 		}
-		want := at.Add(150 * time.Minute)
+		want := at.Add(94 * time.Minute)
 		for range 3 { // the second and third reply tell nothing better
 			_, _ = client.Do(t.Context(), post(), nil)
 			if now, err := client.Time(t.Context()); err != nil || !now.Equal(want) {
@@ -73,15 +80,22 @@ func TestTimeOfTheLastReply(t *testing.T) {
 
 func TestTimeThatCannotBeBelieved(t *testing.T) {
 	for name, r := range map[string]reply{
-		"no Date":          status(200),
-		"no date":          withDate(status(200), "yesterday"),
-		"before 2020":      withDate(status(200), "Tue, 31 Dec 2019 23:59:59 GMT"),
-		"in 1970":          withDate(status(200), "Thu, 01 Jan 1970 00:00:00 GMT"),
-		"after 2100":       withDate(status(200), "Sat, 01 Jan 2101 00:00:00 GMT"),
-		"from a cache":     withDate(status(200), date, "Age", "3600"),
-		"from a fresh one": withDate(status(200), date, "Age", "0"),
+		"no Date":                  ok("{}"),
+		"no date":                  dated(200, "yesterday"),
+		"before 2020":              dated(200, "Tue, 31 Dec 2019 23:59:59 GMT"),
+		"in 1970":                  dated(200, "Thu, 01 Jan 1970 00:00:00 GMT"),
+		"after 2100":               dated(200, "Sat, 01 Jan 2101 00:00:00 GMT"),
+		"from a cache":             dated(200, date, "Age", "3600"),
+		"from a fresh one":         dated(200, date, "Age", "0"),
+		"from a login page":        withDate(reply{status: 200, header: map[string]string{"Content-Type": "text/html"}, body: "<html>log in</html>"}, date),
+		"from a page called JSON":  withDate(ok("<html>log in</html>"), date),
+		"from a proxy's redirect":  withDate(status(302, "Location", "https://login.example/"), date),
+		"from a redirect in JSON":  dated(302, date),
+		"from a proxy's refusal":   withDate(status(407), date),
+		"from a refusal in words":  withDate(reply{status: 403, header: map[string]string{"Content-Type": "text/plain"}, body: "no"}, date),
+		"from a page of a refusal": withDate(reply{status: 401, header: map[string]string{"Content-Type": "text/html"}, body: "<html>"}, date),
 	} {
-		f := &forge{replies: []reply{r, withDate(status(200), date)}}
+		f := &forge{replies: []reply{r, dated(200, date)}}
 		client := newClient(t, setup{transport: f})
 		now, err := client.Time(t.Context())
 		e := errorOf(t, err, provision.Transient, false)
@@ -96,11 +110,63 @@ func TestTimeThatCannotBeBelieved(t *testing.T) {
 
 func TestTimeOfABrokenForge(t *testing.T) {
 	virtual(t, func(t *testing.T, _ func() time.Duration) {
-		f := &forge{replies: []reply{withDate(status(502), date)}}
+		f := &forge{replies: []reply{dated(502, date)}}
 		_, err := newClient(t, setup{transport: f}).Time(t.Context())
 		want(t, err, provision.Transient, false)
 		if f.sent() < 2 {
 			t.Error("it was asked only once")
 		}
 	})
+}
+
+// TestTimeOfABareRefusal is a forge that says nothing to a caller without a
+// credential.
+func TestTimeOfABareRefusal(t *testing.T) {
+	f := &forge{replies: []reply{withDate(status(401), date)}}
+	if now, err := newClient(t, setup{transport: f}).Time(t.Context()); err != nil || now.Sub(at) > time.Minute {
+		t.Errorf("gives %v, %v", now, err)
+	}
+}
+
+// TestTimeOfADeletion takes the time from the empty reply that is promised.
+func TestTimeOfADeletion(t *testing.T) {
+	f := &forge{replies: []reply{withDate(status(204), date)}}
+	client := newClient(t, setup{transport: f})
+	if _, err := client.Do(t.Context(), del(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := client.Time(t.Context()); err != nil || now.Sub(at) > time.Minute || f.sent() != 1 {
+		t.Errorf("gives %v, %v after %d requests", now, err, f.sent())
+	}
+}
+
+// TestTimeThatJumps is believed when a second reply says the same, and until
+// then goes on from what was believed before.
+func TestTimeThatJumps(t *testing.T) {
+	const far, farther = "Tue, 01 Sep 2026 15:00:00 GMT", "Tue, 01 Sep 2026 20:00:00 GMT"
+	later := func(hours int) time.Time { return at.Add(time.Duration(hours) * time.Hour) }
+	for name, c := range map[string]struct {
+		dates []string
+		want  []time.Time
+	}{
+		"once":                   {[]string{date, far, date, date}, []time.Time{at, at, at, at}},
+		"for good":               {[]string{date, far, far}, []time.Time{at, at, later(5)}},
+		"back":                   {[]string{far, date, date}, []time.Time{later(5), later(5), at}},
+		"with a reply between":   {[]string{date, far, date, far, date}, []time.Time{at, at, at, at, at}},
+		"to two different times": {[]string{date, far, farther, far, far}, []time.Time{at, at, at, at, later(5)}},
+	} {
+		virtual(t, func(t *testing.T, _ func() time.Duration) {
+			f := &forge{}
+			for _, d := range c.dates {
+				f.replies = append(f.replies, dated(200, d))
+			}
+			client := newClient(t, setup{transport: f})
+			for i, want := range c.want {
+				_, _ = client.Do(t.Context(), get(), nil)
+				if now, err := client.Time(t.Context()); err != nil || !now.Equal(want) {
+					t.Errorf("%s: after reply %d gives %v, %v; want %v", name, i+1, now, err, want)
+				}
+			}
+		})
+	}
 }

@@ -117,13 +117,16 @@ func (x *exchange) RoundTrip(request *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.client.clock.note(response, time.Now())
+	arrived := time.Now()
 	defer func() { _ = response.Body.Close() }()
 	body, err := x.read(response.Body)
 	if err != nil {
 		return nil, err
 	}
 	x.reply = &Reply{Status: response.StatusCode, Header: response.Header, Body: body}
+	if x.isOwn() {
+		x.client.clock.note(response.Header, arrived)
+	}
 	x.client.log.DebugContext(ctx, "forge request",
 		slog.String("forge", x.client.options.Forge), slog.String("op", string(x.call.Op)),
 		slog.String("method", x.call.Method), slog.String("path", x.call.plainPath()),

@@ -78,7 +78,8 @@ func (x *exchange) refused() *provision.Error {
 	e.Status, e.RetryAfter = r.Status, r.RetryAfter()
 	e.Class = classOf(r)
 	// A server error may come after the work was done, and so may a success
-	// that nobody promised.
+	// that nobody promised. That holds for a 503 with a time to come again as
+	// well: a proxy says it when the forge has got the request and is slow.
 	e.Uncertain = x.call.changes() && e.Class == provision.Transient
 	switch e.Class { //nolint:exhaustive // the dialect knows the next step of the others, or time is the next step
 	case provision.BadCredential:
@@ -105,8 +106,6 @@ func classOf(r Reply) provision.Class {
 		return provision.NotFound
 	case r.Status == http.StatusTooManyRequests:
 		return provision.RateLimited
-	case r.Status == http.StatusServiceUnavailable && r.RetryAfter() > 0:
-		return provision.RateLimited // RFC 9110, 15.6.4: not handled, come again
 	case r.Status == http.StatusRequestTimeout:
 		return provision.Transient
 	case r.Status >= 400 && r.Status < 500:

@@ -78,8 +78,7 @@ func (c *Client) Registered(ctx context.Context, f provision.Forge, call Call, k
 		return there, nil
 	}
 	if err != nil {
-		e := c.instead(call, err, "the forge has the key already, and the list that could show where cannot be read")
-		e.Uncertain = true
+		e := c.instead(call, err, true, "the forge has the key already, and the list that could show where cannot be read")
 		return provision.Registration{}, e
 	}
 	refusal.Class = elsewhere
@@ -87,23 +86,26 @@ func (c *Client) Registered(ctx context.Context, f provision.Forge, call Call, k
 	return provision.Registration{}, refusal
 }
 
-// Revoked ends a revocation: it sends call, a DELETE of r, once r has been seen
-// on that target in this run. Some forges delete by an id whatever repository
+// Revoke deletes r below the call's path, which is that of the target's keys,
+// once r has been seen on that target in this run. Some forges delete by an id whatever repository
 // it belongs to. A forge that does not find the key is believed only when its
 // list does not show it either: it hides from a credential what it may not see.
-func (c *Client) Revoked(ctx context.Context, f provision.Forge, call Call, r provision.Registration) error {
+func (c *Client) Revoke(ctx context.Context, f provision.Forge, call Call, r provision.Registration) error {
+	call.Path += "/" + url.PathEscape(r.ID)
+	call.Method, call.Status = http.MethodDelete, http.StatusNoContent
 	if r.ID == "" {
 		e := c.failure(call, provision.Invalid, "a registration without an id cannot be revoked")
 		e.Next = nextReport
 		return e
 	}
 	if !c.seen.has(call.Target, r) {
-		there, err := c.lookUp(ctx, f, call, r)
+		there, err := c.lookUp(ctx, f, call, r, false)
 		if err != nil || !there {
 			return err
 		}
 	}
 	_, err := c.Do(ctx, call, nil)
+	uncertain := provision.IsUncertain(err)
 	switch {
 	case err == nil:
 		c.seen.remove(call.Target, r)
@@ -111,21 +113,22 @@ func (c *Client) Revoked(ctx context.Context, f provision.Forge, call Call, r pr
 	case provision.ClassOf(err) != provision.NotFound:
 		return err
 	}
-	there, listErr := c.lookUp(ctx, f, call, r)
+	there, listErr := c.lookUp(ctx, f, call, r, uncertain)
 	if listErr != nil || !there {
 		return listErr
 	}
 	refusal := c.failure(call, provision.Denied, "the forge lists the key and does not find it to delete")
-	refusal.Status, refusal.Next = http.StatusNotFound, provision.NextStep(err)
+	refusal.Status, refusal.Next, refusal.Uncertain = http.StatusNotFound, provision.NextStep(err), uncertain
 	return refusal
 }
 
-// lookUp reports whether the target's list has r.
-func (c *Client) lookUp(ctx context.Context, f provision.Forge, call Call, r provision.Registration) (bool, error) {
+// lookUp reports whether the target's list has r. The call may have taken effect
+// before when that is uncertain.
+func (c *Client) lookUp(ctx context.Context, f provision.Forge, call Call, r provision.Registration, uncertain bool) (bool, error) {
 	for at, err := range f.List(ctx, call.Target) {
 		switch {
 		case err != nil:
-			return false, c.instead(call, err, "the list that should show the key cannot be read")
+			return false, c.instead(call, err, uncertain, "the list that should show the key cannot be read")
 		case at.ID == r.ID && at.Key != r.Key:
 			e := c.failure(call, provision.Invalid, "the id belongs to another key now")
 			e.Next = "nothing: the key that was to be revoked is not there under this id"
@@ -137,10 +140,11 @@ func (c *Client) lookUp(ctx context.Context, f provision.Forge, call Call, r pro
 	return false, nil
 }
 
-// instead turns a list's failure into one of the call that needed the list.
-func (c *Client) instead(call Call, err error, message string) *provision.Error {
+// instead turns a list's failure into one of the call that needed the list, and
+// that may have taken effect when that is uncertain.
+func (c *Client) instead(call Call, err error, uncertain bool, message string) *provision.Error {
 	e := c.failure(call, provision.ClassOf(err), message)
-	e.Next, e.Err = provision.NextStep(err), contextError(err)
+	e.Next, e.Err, e.Uncertain = provision.NextStep(err), contextError(err), uncertain || provision.IsUncertain(err)
 	if cause, ok := errors.AsType[*provision.Error](err); ok {
 		e.Status, e.RetryAfter = cause.Status, cause.RetryAfter
 		if cause.Message != "" {

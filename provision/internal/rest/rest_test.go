@@ -30,7 +30,10 @@ type source struct {
 
 func (s *source) String() string { return "file /etc/token" }
 
-func (s *source) Load(context.Context) (credential.Secret, error) {
+func (s *source) Load(ctx context.Context) (credential.Secret, error) {
+	if err := ctx.Err(); err != nil {
+		return credential.Secret{}, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	text := s.tokens[min(s.loads, len(s.tokens)-1)]

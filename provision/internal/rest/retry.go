@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -91,8 +92,12 @@ func (r Reply) RetryAfter() time.Duration {
 	if text == "" {
 		return 0
 	}
-	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
-		return min(time.Duration(seconds)*time.Second, longestAsked)
+	seconds, err := strconv.ParseUint(text, 10, 64)
+	switch {
+	case errors.Is(err, strconv.ErrRange), err == nil && seconds > uint64(longestAsked/time.Second):
+		return longestAsked
+	case err == nil:
+		return time.Duration(seconds) * time.Second //nolint:gosec // G115: less than a day
 	}
 	at, err := http.ParseTime(text)
 	if err != nil {

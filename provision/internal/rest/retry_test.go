@@ -32,7 +32,7 @@ func TestWhatIsRepeated(t *testing.T) {
 		get, post, del bool
 	}{
 		{"429", status(429), true, true, true},
-		{"503 with a time", status(503, "Retry-After", "3"), true, true, true},
+		{"503 with a time", status(503, "Retry-After", "3"), true, false, true},
 		{"503", status(503), true, false, true},
 		{"500", status(500), true, false, true},
 		{"502", status(502, "Content-Type", "text/html"), true, false, true},
@@ -82,6 +82,23 @@ func TestSuccessAfterTrouble(t *testing.T) {
 	})
 }
 
+// TestComeAgainIsUncertain is what a proxy says of a request that the forge has
+// got: it may have been done, and the time to wait is kept.
+func TestComeAgainIsUncertain(t *testing.T) {
+	for _, call := range []rest.Call{post(), del()} {
+		for _, code := range []int{500, 502, 503, 504} {
+			virtual(t, func(t *testing.T, passed func() time.Duration) {
+				f := &forge{replies: []reply{status(code, "Retry-After", "3600")}}
+				_, err := newClient(t, setup{transport: f}).Do(t.Context(), call, nil)
+				e := errorOf(t, err, provision.Transient, true)
+				if e.RetryAfter != time.Hour || passed() != 0 || f.sent() != 1 {
+					t.Errorf("%s, %d: asks for %v, sent %d times in %v", call.Method, code, e.RetryAfter, f.sent(), passed())
+				}
+			})
+		}
+	}
+}
+
 // TestDeletionStaysUncertain loses the answer of a deletion: the refusal of its
 // repetition does not say what the first one did.
 func TestDeletionStaysUncertain(t *testing.T) {
@@ -109,7 +126,9 @@ func TestWaits(t *testing.T) {
 		{"no number", status(429, "Retry-After", "soon"), 0, time.Millisecond},
 		{"an hour", status(429, "Retry-After", "3600"), time.Hour, 0},
 		{"a year", status(429, "Retry-After", "31536000"), 24 * time.Hour, 0},
-		{"beyond all numbers", status(429, "Retry-After", "99999999999999999999"), 0, time.Millisecond},
+		{"beyond all numbers", status(429, "Retry-After", "99999999999999999999"), 24 * time.Hour, 0},
+		{"beyond all durations", status(429, "Retry-After", "18446744073709551615"), 24 * time.Hour, 0},
+		{"a number with a sign", status(429, "Retry-After", "+5"), 0, time.Millisecond},
 		{"far in the future", status(429, "Date", date, "Retry-After", "Tue, 01 Sep 2099 10:01:10 GMT"), 24 * time.Hour, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
