@@ -59,6 +59,9 @@ func (s *stage) build() error {
 			return err
 		}
 	}
+	if err := os.Chmod(s.path("state"), 0o700); err != nil {
+		return err
+	}
 	if err := s.overlaySSH(); err != nil {
 		return err
 	}

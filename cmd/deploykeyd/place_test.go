@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -26,6 +27,30 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 	}
 	if code := d.terminate(t); code != 0 {
 		t.Errorf("the first daemon: exit status %d", code)
+	}
+}
+
+// A directory that another user prepared is refused: he could exchange the ssh
+// configuration of a proof, and with it what the daemon runs.
+func TestForeignDirectoriesAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, prepare := range []func(s *site) (string, os.FileMode, int){
+		func(s *site) (string, os.FileMode, int) { return s.runDir(), 0o777, 0 },
+		func(s *site) (string, os.FileMode, int) { return s.runDir(), 0o755, otherUID },
+		func(s *site) (string, os.FileMode, int) { return s.stateDir(), 0o755, 0 },
+	} {
+		s := newSite(t)
+		path, mode, owner := prepare(s)
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.Chmod(path, mode), os.Chown(path, owner, owner)); err != nil {
+			t.Fatal(err)
+		}
+		code, _, stderr := s.do(t, "run")
+		if code != 1 || !strings.Contains(stderr, path) || !strings.Contains(stderr, "not safe") {
+			t.Errorf("%s with mode %o of uid %d: exit status %d: %s", path, mode, owner, code, stderr)
+		}
 	}
 }
 
@@ -198,7 +223,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := s.program(t.Context(), "run")
-	script := `mount --make-rprivate / && mount -t tmpfs -o size=4k tmpfs "$0" && echo full >"$0/filler" && exec "$@"`
+	script := `mount --make-rprivate / && mount -t tmpfs -o size=4k,mode=700 tmpfs "$0" && echo full >"$0/filler" && exec "$@"`
 	c := exec.CommandContext(t.Context(), "unshare", append([]string{"-m", "sh", "-c", script, s.stateDir()}, run.Args...)...)
 	c.Env = run.Env
 	code, _, stderr := finish(t, c)

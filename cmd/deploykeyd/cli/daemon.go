@@ -3,9 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io/fs"
 	"log/slog"
-	"os"
 	"runtime/debug"
 	"sync"
 
@@ -16,6 +15,7 @@ import (
 	"deploykeyd/agent/machine"
 	"deploykeyd/agent/sshagent"
 	"deploykeyd/agent/unixsock"
+	"deploykeyd/provision/verify"
 )
 
 // daemon is everything that one run of the program holds open.
@@ -57,9 +57,6 @@ func identify(cfg config.Config) (machine.Machine, error) {
 
 // openJournal opens the machine's journal. The warnings say what was set aside.
 func (o *options) openJournal(m machine.Machine) (*journal.Journal, []string, error) {
-	if err := os.MkdirAll(o.stateDir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("make the state directory: %w", err)
-	}
 	j, err := journal.Open(o.journal(), m.ID, journal.Options{})
 	if err != nil {
 		return nil, nil, err
@@ -84,6 +81,9 @@ func newDaemon(o *options, cfg config.Config, log *slog.Logger) (_ *daemon, err 
 		}
 	}()
 	if d.machine, err = identify(cfg); err != nil {
+		return nil, err
+	}
+	if err := o.makeDirectories(); err != nil {
 		return nil, err
 	}
 	var warnings []string
@@ -113,14 +113,23 @@ func newDaemon(o *options, cfg config.Config, log *slog.Logger) (_ *daemon, err 
 	return d, nil
 }
 
-// listen makes the run directory and its sockets.
+// makeDirectories makes the daemon's directories, and refuses those in which
+// another user could change what the daemon runs or reads.
+func (o *options) makeDirectories() error {
+	for _, d := range []struct {
+		path string
+		mode fs.FileMode
+	}{{o.stateDir, 0o700}, {o.runDir, 0o755}, {o.verifyDir(), 0o700}} {
+		if err := unixsock.SafeDir(d.path, d.mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listen opens the sockets. Once they are ours, what an earlier daemon that was
+// killed left of its proofs belongs to nobody.
 func (d *daemon) listen(o *options) (err error) {
-	if err := os.MkdirAll(o.runDir, 0o755); err != nil { //nolint:gosec // G301: builds reach the socket through it
-		return fmt.Errorf("make the run directory: %w", err)
-	}
-	if err := os.MkdirAll(o.verifyDir(), 0o700); err != nil {
-		return fmt.Errorf("make the directory of the verification sockets: %w", err)
-	}
 	// Anybody may connect: who may use the key is decided by the peer's identity.
 	if d.agentSocket, err = unixsock.Listen(o.agentSocket(), 0o666); err != nil {
 		return socketError(err)
@@ -128,7 +137,7 @@ func (d *daemon) listen(o *options) (err error) {
 	if d.controlSocket, err = unixsock.Listen(o.controlSocket(), 0o666); err != nil {
 		return socketError(err)
 	}
-	return nil
+	return errors.Join(verify.Clean(o.verifyDir()), sshagent.CleanVerifications(o.verifyDir()))
 }
 
 func socketError(err error) error {
