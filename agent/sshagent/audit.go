@@ -6,13 +6,19 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+
+	"deploykeyd/agent/unixsock"
 )
 
 // maxClaim is how much of a command line an audit line holds, in bytes.
 const maxClaim = 300
 
-// audit writes one line for each signature and each refusal.
-type audit struct{ logger *slog.Logger }
+// audit writes one line for each signature and, as long as a user does not cause
+// too many of them, for each refusal.
+type audit struct {
+	logger  *slog.Logger
+	refused refusals
+}
 
 // event is what a client asked for.
 type event struct {
@@ -26,12 +32,25 @@ func (a *audit) signed(ctx context.Context, s *session, e event) {
 	a.write(ctx, slog.LevelInfo, s, e, slog.String("decision", "signed"))
 }
 
-func (a *audit) refused(ctx context.Context, s *session, e event, err error) {
+func (a *audit) refuse(ctx context.Context, s *session, e event, err error) {
+	if !a.refused.count(s.caller.UID, a.untold) {
+		return
+	}
 	attrs := []slog.Attr{slog.String("decision", "refused"), slog.String("reason", err.Error())}
 	if r, ok := errors.AsType[*refusal](err); ok && r.next != "" {
 		attrs = append(attrs, slog.String("next", r.next))
 	}
 	a.write(ctx, slog.LevelWarn, s, e, attrs...)
+}
+
+// untold makes up for the lines that were left out.
+func (a *audit) untold(uid uint32, more int) {
+	who := slog.Uint64("uid", uint64(uid))
+	if uid == otherUsers {
+		who = slog.String("uid", "several")
+	}
+	a.logger.LogAttrs(context.Background(), slog.LevelWarn, "more agent requests refused", who,
+		slog.Int("count", more), slog.Duration("within", refusalWindow))
 }
 
 // write puts what the kernel says about the client first, then its own claim,
@@ -54,6 +73,10 @@ func (a *audit) write(ctx context.Context, level slog.Level, s *session, e event
 	text("comm", printable(c.facts.Comm))
 	text("cgroup", printable(c.facts.Cgroup))
 	text("command_line", printable(strings.Join(c.line, " ")))
+	if !c.Proven && (c.line != nil || c.facts != unixsock.Process{}) {
+		// The kernel cannot tell whether the pid is still the client's.
+		text("process", "unproven")
+	}
 	text("action", e.action)
 	text("forge", e.forge)
 	text("repository", e.repository)

@@ -15,34 +15,24 @@ type step struct {
 // send. Everything but the last message of a case prepares it; the last one
 // must be refused, with the reason in the audit line.
 func TestG3HostileRequestsAreRefused(t *testing.T) {
-	w := newWorld(t)
-	w.lendRSA(t)
-	for name, c := range hostile(t, w) {
-		t.Run(name, func(t *testing.T) {
-			conn := w.dial(t)
-			for i, s := range c.steps {
-				reply, err := ask(conn, s.send)
-				if err != nil {
-					t.Fatalf("message %d: %v", i, err)
-				}
-				if len(reply) == 0 || reply[0] != s.want {
-					t.Fatalf("message %d: reply %.20x, want number %d", i, reply, s.want)
-				}
-			}
-			line := w.log.last(t)
-			reason, _ := line["reason"].(string)
-			if line["decision"] != "refused" || !strings.Contains(reason, c.reason) {
-				t.Errorf("audit line %v, want a refusal with %q", line, c.reason)
-			}
-			if _, ok := line["uid"]; !ok {
-				t.Errorf("audit line %v does not say who it was", line)
-			}
-		})
-	}
-	for _, line := range w.log.lines(t) {
-		if line["decision"] == "signed" && line["action"] != "sign" {
-			t.Errorf("signed: %v", line)
+	total := 0
+	for _, group := range []func(*testing.T, *world) map[string]hostileCase{
+		hostileLogins, hostileAlgorithms, hostileMessages, hostileBinds, hostileBound,
+	} {
+		w := newWorld(t) // with a log of its own, where not too much is refused
+		cases := group(t, w)
+		total += len(cases)
+		for name, c := range cases {
+			t.Run(name, func(t *testing.T) { c.send(t, w) })
 		}
+		for _, line := range w.log.lines(t) {
+			if line["decision"] == "signed" && line["action"] != "sign" {
+				t.Errorf("signed: %v", line)
+			}
+		}
+	}
+	if total < 40 {
+		t.Errorf("only %d cases", total)
 	}
 }
 
@@ -51,23 +41,26 @@ type hostileCase struct {
 	reason string
 }
 
-func hostile(t *testing.T, w *world) map[string]hostileCase {
+func (c hostileCase) send(t *testing.T, w *world) {
 	t.Helper()
-	all := map[string]hostileCase{}
-	for _, group := range []map[string]hostileCase{
-		hostileLogins(w), hostileAlgorithms(w), hostileMessages(w), hostileBinds(t, w), hostileBound(t, w),
-	} {
-		for name, c := range group {
-			if _, twice := all[name]; twice {
-				t.Fatalf("case %q is there twice", name)
-			}
-			all[name] = c
+	conn := w.dial(t)
+	for i, s := range c.steps {
+		reply, err := ask(conn, s.send)
+		if err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+		if len(reply) == 0 || reply[0] != s.want {
+			t.Fatalf("message %d: reply %.20x, want number %d", i, reply, s.want)
 		}
 	}
-	if len(all) < 40 {
-		t.Fatalf("only %d cases", len(all))
+	line := w.log.last(t)
+	reason, _ := line["reason"].(string)
+	if line["decision"] != "refused" || !strings.Contains(reason, c.reason) {
+		t.Errorf("audit line %v, want a refusal with %q", line, c.reason)
 	}
-	return all
+	if _, ok := line["uid"]; !ok {
+		t.Errorf("audit line %v does not say who it was", line)
+	}
 }
 
 // refused is a case of one message.
@@ -75,7 +68,8 @@ func refused(message []byte, reason string) hostileCase {
 	return hostileCase{[]step{{message, failure}}, reason}
 }
 
-func hostileLogins(w *world) map[string]hostileCase {
+func hostileLogins(t *testing.T, w *world) map[string]hostileCase {
+	t.Helper()
 	k := w.keys["gitea"].Public()
 	other := w.keys["api"].Public()
 	good := login{key: k}.data()
@@ -114,7 +108,9 @@ func hostileLogins(w *world) map[string]hostileCase {
 	}
 }
 
-func hostileAlgorithms(w *world) map[string]hostileCase {
+func hostileAlgorithms(t *testing.T, w *world) map[string]hostileCase {
+	t.Helper()
+	w.lendRSA(t)
 	k, r := w.keys["gitea"].Public(), w.keys["rsa"].Public()
 	return map[string]hostileCase{
 		"algorithm of another type": refused(login{key: k, algorithm: "ecdsa-sha2-nistp256"}.request(), `algorithm "ecdsa-sha2-nistp256"`),
@@ -129,7 +125,8 @@ func hostileAlgorithms(w *world) map[string]hostileCase {
 	}
 }
 
-func hostileMessages(w *world) map[string]hostileCase {
+func hostileMessages(t *testing.T, w *world) map[string]hostileCase {
+	t.Helper()
 	k := w.keys["gitea"].Public()
 	cases := map[string]hostileCase{
 		"sign request, trailing":  refused(login{key: k, afterwards: 1}.request(), "cannot be read"),

@@ -2,6 +2,7 @@ package sshagent
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -29,17 +30,24 @@ func (l loan) is(f *Forge, repo provision.Repository, k *key.Key) bool {
 }
 
 // Publish lends a key for a repository. A key that was published before for the
-// same repository goes on signing, but is no longer shown for it. A key is for
-// one forge. Publishing what is published already changes nothing.
-func (r *Keyring) Publish(f *Forge, repo provision.Repository, k *key.Key) {
+// same repository goes on signing, but is no longer shown for it. Publishing
+// what is published already changes nothing. A key is for one forge, whose rules
+// its signatures are held to: for a second one it is refused.
+func (r *Keyring) Publish(f *Forge, repo provision.Repository, k *key.Key) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	same := func(l loan) bool { return l.is(f, repo, k) }
 	if slices.ContainsFunc(r.loans, same) {
-		return
+		return nil
 	}
-	l := loan{forge: f, repository: repo, key: k, blob: k.Public()}
-	r.loans = append([]loan{l}, r.loans...)
+	added := loan{forge: f, repository: repo, key: k, blob: k.Public()}
+	for _, l := range r.loans {
+		if l.forge != f && bytes.Equal(l.blob, added.blob) {
+			return fmt.Errorf("the key is lent for forge %s already", l.forge.Name)
+		}
+	}
+	r.loans = append([]loan{added}, r.loans...)
+	return nil
 }
 
 // Withdraw ends what Publish began. It takes effect at once, on open

@@ -3,40 +3,46 @@ package sshagent
 import "sync"
 
 // Open connections. A build that clones many repositories at once has a few
-// dozen; the second limit keeps many users from taking all file descriptors.
+// dozen; the totals keep many users from taking all file descriptors. Those
+// that nobody has listed have a few places of their own, in which they wait for
+// the refusal, so that they take none from the others.
 const (
-	maxPerUser = 64
-	maxTotal   = 512
+	maxPerUser     = 64
+	maxTotal       = 512
+	maxPerStranger = 8
+	maxStrangers   = 32
 )
 
-// connections counts those that are open, by user.
-type connections struct {
+// places counts what is taken, by user.
+type places struct {
+	perUser, limit int
+
 	mu    sync.Mutex
 	users map[uint32]int
 	total int
 }
 
-// enter takes a place for a connection of uid. It returns false when there is
-// none left; otherwise the place must be given back with leave.
-func (c *connections) enter(uid uint32) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.users[uid] >= maxPerUser || c.total >= maxTotal {
+// enter takes a place for uid. It returns false when there is none left;
+// otherwise the place must be given back with leave.
+func (p *places) enter(uid uint32) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.users[uid] >= p.perUser || p.total >= p.limit {
 		return false
 	}
-	if c.users == nil {
-		c.users = map[uint32]int{}
+	if p.users == nil {
+		p.users = map[uint32]int{}
 	}
-	c.users[uid]++
-	c.total++
+	p.users[uid]++
+	p.total++
 	return true
 }
 
-func (c *connections) leave(uid uint32) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.total--
-	if c.users[uid]--; c.users[uid] == 0 {
-		delete(c.users, uid)
+func (p *places) leave(uid uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.total--
+	if p.users[uid]--; p.users[uid] == 0 {
+		delete(p.users, uid)
 	}
 }

@@ -29,7 +29,6 @@ type Server struct {
 	ring   Keyring
 	users  *audience
 	audit  *audit
-	open   connections
 }
 
 // New returns a server that lends no key yet.
@@ -37,23 +36,29 @@ func New(o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{audit: &audit{o.Logger}}
+	s := &Server{audit: &audit{logger: o.Logger}}
 	for _, f := range o.Forges {
 		s.forges = append(s.forges, &f)
 	}
-	admit := func(unixsock.Peer) bool { return false }
+	nobody := func(unixsock.Peer) bool { return false }
+	s.users = newAudience("users", &s.ring, nobody, nobody)
 	if o.Users != nil {
-		admit = o.Users.Allows
+		s.users.knows, s.users.admit = o.Users.Knows, o.Users.Allows
 	}
-	s.users = &audience{name: "users", ring: &s.ring, admit: admit}
 	return s
 }
 
 // Publish lends a key to the users for a repository. It takes effect before it
-// returns. A forge that was not in the Options is logged and ignored.
+// returns. A forge that was not in the Options, and a key that is lent for
+// another forge already, are logged and ignored.
 func (s *Server) Publish(forge string, repo provision.Repository, k *key.Key) {
-	if f := s.forge(forge); f != nil {
-		s.ring.Publish(f, repo, k)
+	f := s.forge(forge)
+	if f == nil {
+		return
+	}
+	if err := s.ring.Publish(f, repo, k); err != nil {
+		s.audit.logger.Error("key not lent", slog.String("forge", forge), slog.String("repository", string(repo)),
+			slog.String("key", fingerprint(k.Public())), slog.String("reason", err.Error()))
 	}
 }
 
@@ -75,17 +80,20 @@ func (s *Server) forge(name string) *Forge {
 	return nil
 }
 
+// finishLimit is how long Serve waits for connections that it has closed.
+const finishLimit = 2 * time.Second
+
 // Serve lends the published keys on l until ctx ends; then it closes l and
-// every open connection, and returns nil. Another error means that l broke. It
-// may run for several listeners at once. The connections of l must be those of
-// a Unix socket.
+// every open connection, and returns nil within about two seconds, whatever the
+// clients do. Another error means that l broke. It may run for several listeners
+// at once. The connections of l must be those of a Unix socket.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return s.serve(ctx, l, s.users)
 }
 
 func (s *Server) serve(ctx context.Context, l net.Listener, a *audience) error {
 	var wg sync.WaitGroup
-	defer wg.Wait()
+	defer s.finish(&wg, a)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
@@ -94,7 +102,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, a *audience) error {
 		c, err := l.Accept()
 		switch {
 		case err == nil:
-			wg.Go(func() { s.connection(ctx, c, a) })
+			s.receive(ctx, &wg, c, a)
 		case ctx.Err() != nil:
 			return nil // told to stop
 		case passing(err):
@@ -127,31 +135,73 @@ func pause(ctx context.Context) {
 	}
 }
 
-// connection serves one client, as far as it may be served at all.
-func (s *Server) connection(ctx context.Context, c net.Conn, a *audience) {
-	defer func() { _ = c.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
-	defer stop()
+// finish waits for open connections to end.
+func (s *Server) finish(open *sync.WaitGroup, a *audience) {
+	done := make(chan struct{})
+	go func() {
+		open.Wait()
+		close(done)
+	}()
+	t := time.NewTimer(finishLimit)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+		s.audit.logger.Warn("connections left to end by themselves", slog.String("socket", a.name))
+	}
+}
+
+// receive asks the kernel who has come and has him served if there is a place.
+// It waits for nobody.
+func (s *Server) receive(ctx context.Context, wg *sync.WaitGroup, c net.Conn, a *audience) {
 	peer, err := unixsock.PeerOf(c)
 	if err != nil {
 		s.audit.logger.WarnContext(ctx, "peer unknown", slog.Any("error", err))
+		_ = c.Close()
 		return
 	}
-	session := &session{forges: s.forges, audience: a, caller: callerOf(peer), audit: s.audit}
-	_ = peer.Close()
-	if !s.open.enter(peer.UID) {
-		session.refused(ctx, event{action: "connect"}, errors.New("too many connections are open"))
+	session := &session{forges: s.forges, audience: a, caller: caller{Peer: peer}, audit: s.audit}
+	at := a.enter(peer)
+	if at == nil {
+		session.refused(ctx, event{action: "connect"}, errTooMany)
+		_, _ = peer.Close(), c.Close()
 		return
 	}
-	defer s.open.leave(peer.UID)
-	if !a.admit(peer) {
-		session.refused(ctx, event{action: "connect"}, &refusal{
+	wg.Go(func() { session.connection(ctx, c, at) })
+}
+
+var errTooMany = errors.New("too many connections are open")
+
+// connection serves one client, who has a place there, as far as he may be
+// served at all.
+func (s *session) connection(ctx context.Context, c net.Conn, at *places) {
+	defer func() { _ = c.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	peer, a := s.caller.Peer, s.audience
+	defer func() { at.leave(peer.UID) }()
+	var err error
+	switch {
+	case !a.admit(peer):
+		err = &refusal{
 			fmt.Sprintf("user %d is not listed", peer.UID),
 			"add the user to users: in the configuration if its builds are to use the keys",
-		})
+		}
+	case at == &a.strangers: // a user that has just appeared
+		if !a.users.enter(peer.UID) {
+			err = errTooMany
+			break
+		}
+		at.leave(peer.UID)
+		at = &a.users
+	}
+	if err != nil {
+		_ = peer.Close()
+		s.refused(ctx, event{action: "connect"}, err)
 		return
 	}
-	session.serve(ctx, c)
+	s.caller = a.callerOf(ctx, peer)
+	s.serve(ctx, c)
 }
 
 // serve answers the client's messages until it hangs up, errs beyond repair or

@@ -214,6 +214,28 @@ func TestPublishForAnUnknownForgeLendsNothing(t *testing.T) {
 	w.must(t, w.dial(t), login{key: w.keys["foreign"].Public()}.request(), failure)
 }
 
+// The forge of a loan says which logins its key may sign: a key has one.
+func TestPublishForASecondForgeLendsNothing(t *testing.T) {
+	w := newWorld(t)
+	k := w.keys["gitea"]
+	w.server.Publish("hub", "acme/api", k)
+	line := w.log.last(t)
+	if line["level"] != "ERROR" || line["forge"] != "hub" || line["key"] != provisionKey(k.Public()).Fingerprint() ||
+		!strings.Contains(fmt.Sprint(line["reason"]), "forge gitea already") {
+		t.Errorf("log line %v", line)
+	}
+	c := w.dial(t)
+	w.must(t, c, bind{host: w.hosts["hub"]}.request(t), success)
+	w.must(t, c, login{key: k.Public()}.request(), failure)
+	w.server.Publish("gitea", "acme/more", k)
+	w.must(t, w.dial(t), login{key: k.Public()}.request(), signAnswer)
+	for _, repo := range []provision.Repository{"acme/api", "acme/web", "acme/more"} {
+		w.server.Withdraw("gitea", repo, k)
+	}
+	w.server.Publish("hub", "acme/api", k) // now it is free
+	w.must(t, c, login{key: k.Public()}.request(), signAnswer)
+}
+
 // hungUp waits until the server has closed the connection.
 func hungUp(t *testing.T, c net.Conn) {
 	t.Helper()

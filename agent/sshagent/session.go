@@ -10,15 +10,6 @@ import (
 	"deploykeyd/agent/unixsock"
 )
 
-// audience is who may use a socket, and which keys it lends.
-type audience struct {
-	name  string // in the audit lines
-	ring  *Keyring
-	admit func(unixsock.Peer) bool
-	// signed is called after each signature; may be nil.
-	signed func()
-}
-
 // caller is the process at the other end of a connection.
 type caller struct {
 	unixsock.Peer
@@ -28,7 +19,8 @@ type caller struct {
 }
 
 // callerOf reads all that is known about a peer at once, so that its process
-// need not be held while the connection is open.
+// need not be held while the connection is open. The peer can make it wait for
+// ever.
 func callerOf(p unixsock.Peer) caller {
 	c := caller{Peer: p, facts: p.Process()}
 	line, err := p.CommandLine(unixsock.MaxCommandLine)
@@ -160,4 +152,4 @@ func (s *session) extension(ctx context.Context, payload []byte) []byte {
 	return []byte{msgFailure}
 }
 
-func (s *session) refused(ctx context.Context, e event, err error) { s.audit.refused(ctx, s, e, err) }
+func (s *session) refused(ctx context.Context, e event, err error) { s.audit.refuse(ctx, s, e, err) }

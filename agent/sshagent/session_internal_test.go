@@ -35,13 +35,15 @@ func newSession(tb testing.TB, log io.Writer, argv ...string) (*session, *key.Ke
 		SSH: provision.SSHAddress{User: "git", Host: "gitea.test", Port: 22},
 	}
 	ring := &Keyring{}
-	ring.Publish(f, "acme/api", k)
+	if err := ring.Publish(f, "acme/api", k); err != nil {
+		tb.Fatal(err)
+	}
 	return &session{
 		forges:   []*Forge{f},
 		audience: &audience{name: "users", ring: ring},
-		audit:    &audit{slog.New(slog.NewJSONHandler(log, nil))},
+		audit:    &audit{logger: slog.New(slog.NewJSONHandler(log, nil))},
 		caller: caller{
-			Peer: unixsock.Peer{UID: 1001, GID: 1002, PID: 4711}, line: argv, hint: readHint(argv),
+			Peer: unixsock.Peer{UID: 1001, GID: 1002, PID: 4711, Proven: true}, line: argv, hint: readHint(argv),
 			facts: unixsock.Process{Exe: "/usr/bin/ssh", Comm: "ssh\n", Cgroup: "/system.slice/jenkins.service"},
 		},
 	}, k

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 
 	"deploykeyd/agent/key"
@@ -24,6 +25,9 @@ type Verification struct {
 	served     chan error
 }
 
+// folderPrefix begins the names of the verification sockets' folders.
+const folderPrefix = "agent-"
+
 // OpenVerification opens a verification socket for one key, in a new folder of
 // mode 0700 below dir, which must exist. The caller closes it.
 func (s *Server) OpenVerification(dir, forge string, repo provision.Repository, k *key.Key) (*Verification, error) {
@@ -31,7 +35,7 @@ func (s *Server) OpenVerification(dir, forge string, repo provision.Repository, 
 	if f == nil {
 		return nil, fmt.Errorf("open verification socket: unknown forge %q", forge)
 	}
-	folder, err := os.MkdirTemp(dir, "v") // mode 0700
+	folder, err := os.MkdirTemp(dir, folderPrefix) // mode 0700
 	if err != nil {
 		return nil, fmt.Errorf("open verification socket: %w", err)
 	}
@@ -44,12 +48,10 @@ func (s *Server) OpenVerification(dir, forge string, repo provision.Repository, 
 	ctx, cancel := context.WithCancel(context.Background())
 	v := &Verification{folder: folder, path: path, cancel: cancel, served: make(chan error, 1)}
 	ring := &Keyring{}
-	ring.Publish(f, repo, k)
-	a := &audience{
-		name: "verification", ring: ring,
-		admit:  func(p unixsock.Peer) bool { return int(p.UID) == os.Geteuid() },
-		signed: func() { v.signatures.Add(1) },
-	}
+	_ = ring.Publish(f, repo, k) // nothing else is lent there
+	ourselves := func(p unixsock.Peer) bool { return int(p.UID) == os.Geteuid() }
+	a := newAudience("verification", ring, ourselves, ourselves)
+	a.signed = func() { v.signatures.Add(1) }
 	go func() {
 		defer close(v.served)
 		v.served <- s.serve(ctx, l, a)
@@ -64,7 +66,8 @@ func (v *Verification) Path() string { return v.path }
 // that this key, and no other, was used.
 func (v *Verification) Signatures() int { return int(v.signatures.Load()) }
 
-// Close ends all connections and removes the socket with its folder.
+// Close ends all connections and removes the socket with its folder. It takes
+// about two seconds at most.
 func (v *Verification) Close() error {
 	v.cancel()
 	err := <-v.served
@@ -73,6 +76,30 @@ func (v *Verification) Close() error {
 	}
 	if err != nil {
 		return fmt.Errorf("close verification socket: %w", err)
+	}
+	return nil
+}
+
+// CleanVerifications removes from dir what verification sockets of an earlier
+// process, which was killed, have left there. No other process may be using dir.
+// It follows no symbolic link in dir. A missing dir is no error.
+func CleanVerifications(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("clean up after verification sockets: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	entries, err := fs.ReadDir(root.FS(), ".")
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), folderPrefix) {
+			err = errors.Join(err, root.RemoveAll(e.Name()))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("clean up after verification sockets: %w", err)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"deploykeyd/agent/sshagent"
 	"deploykeyd/agent/unixsock"
 )
 
@@ -76,5 +77,60 @@ func TestOpenVerificationRefuses(t *testing.T) {
 	}
 	if left, err := os.ReadDir(deep); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// Those who use the published keys take no place of the proofs'.
+func TestVerificationHasPlacesOfItsOwn(t *testing.T) {
+	w := newWorld(t)
+	for range 64 {
+		w.must(t, w.dial(t), []byte{listRequest}, listAnswer)
+	}
+	hungUp(t, w.dial(t))
+	v, err := w.server.OpenVerification(folder(t), "gitea", "acme/api", w.keys["gitea"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := unixsock.Dial(t.Context(), v.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, c, login{key: w.keys["gitea"].Public()}.request(), signAnswer)
+	if err := v.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCleanVerifications(t *testing.T) {
+	w := newWorld(t)
+	dir, outside := folder(t), filepath.Join(t.TempDir(), "file")
+	v, err := w.server.OpenVerification(dir, "gitea", "acme/api", w.keys["gitea"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = v.Close() }) // as if its process had been killed
+	if err := errors.Join(
+		os.WriteFile(outside, nil, 0o600), os.Mkdir(filepath.Join(dir, "other"), 0o700),
+		os.Symlink(filepath.Dir(outside), filepath.Join(dir, "agent-link")),
+	); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := sshagent.CleanVerifications(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 || left[0].Name() != "other" {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	if _, err := os.Stat(outside); err != nil {
+		t.Errorf("a link was followed: %v", err)
+	}
+	if err := sshagent.CleanVerifications(filepath.Join(dir, "missing")); err != nil {
+		t.Error(err)
+	}
+	if err := sshagent.CleanVerifications(outside); err == nil {
+		t.Error("a file was cleaned up")
 	}
 }

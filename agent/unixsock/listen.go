@@ -60,21 +60,12 @@ func listen(path string, mode fs.FileMode) (*Listener, error) {
 	}
 	ul := l.(*net.UnixListener) //nolint:forcetypeassert // what "unix" yields
 	ul.SetUnlinkOnClose(false)  // Close looks first whose file it is
-	file, err := ownFile(path, mode)
+	file, err := finalMode(path, mode)
 	if err != nil {
 		_ = ul.Close()
 		return nil, err
 	}
 	return &Listener{UnixListener: ul, path: path, file: file}, nil
-}
-
-// ownFile gives the socket file its final permissions. Until then it has fewer:
-// those that the umask left of them.
-func ownFile(path string, mode fs.FileMode) (fs.FileInfo, error) {
-	if err := os.Chmod(path, mode); err != nil {
-		return nil, err
-	}
-	return os.Lstat(path)
 }
 
 // removeDead removes the socket file that a process left behind.

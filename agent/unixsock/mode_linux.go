@@ -1,7 +1,10 @@
 package unixsock
 
 import (
+	"fmt"
 	"io/fs"
+	"os"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -19,4 +22,30 @@ func presetMode(mode fs.FileMode) func(string, string, syscall.RawConn) error {
 		}
 		return chmodErr
 	}
+}
+
+// finalMode gives the socket file at path the permissions that the umask took
+// from it, and returns what the file is. Whatever else is there by now, a
+// symbolic link above all, is left alone.
+func finalMode(path string, mode fs.FileMode) (fs.FileInfo, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("%w: somebody has put it there just now; choose a directory that is ours alone", ErrNotASocket)
+	}
+	return info, chmodOpen(fd, mode)
+}
+
+// chmodOpen changes the permissions of what was opened with O_PATH, on which
+// fchmod(2) does not work.
+func chmodOpen(fd int, mode fs.FileMode) error {
+	return os.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
 }

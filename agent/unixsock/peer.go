@@ -26,10 +26,17 @@ var (
 
 // Peer is the process at the other end of a connection, as the kernel knew it
 // when it connected. All of it is fact, except what CommandLine returns.
+//
+// CommandLine and Process read /proc and may wait for as long as the peer likes:
+// the kernel reads a command line out of the peer's memory, which may be a file
+// of a file system that the peer itself serves (fuse(4)).
 type Peer struct {
-	UID, GID uint32   // effective ids, in our user namespace
-	Groups   []uint32 // supplementary groups
-	PID      int32    // 0 when it lies in a pid namespace that we do not see
+	UID, GID uint32 // effective ids, in our user namespace
+	PID      int32  // 0 when it lies in a pid namespace that we do not see
+	// Proven says that the kernel vouches for the process whose facts and
+	// command line are read: it is the one that connected, and no other that
+	// was given its pid.
+	Proven bool
 
 	// process is the peer's folder in /proc, held open: it goes on standing for
 	// that process when its pid has been given to another. Nil when unknown.

@@ -7,19 +7,15 @@ import (
 	"os"
 	"strconv"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// maxGroups is the kernel's own limit, NGROUPS_MAX.
-const maxGroups = 65536
-
 // PeerOf returns who is at the other end of a Unix socket connection, from
-// SO_PEERCRED, SO_PEERGROUPS and SO_PEERPIDFD (unix(7)). The caller closes the
-// peer. It is to be called right after Accept: where the kernel is older than
-// 6.5, a process that ended and whose pid was given away before the call may be
-// taken for the peer.
+// SO_PEERCRED and SO_PEERPIDFD (unix(7)). It never waits for the peer. The
+// caller closes the peer. It is to be called right after Accept: where the
+// kernel is older than 6.5, a process that ended and whose pid was given away
+// before the call may be taken for the peer, which is then not Proven.
 func PeerOf(c net.Conn) (Peer, error) {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
@@ -43,60 +39,40 @@ func peerOf(fd int) (Peer, error) {
 	if err != nil {
 		return Peer{}, os.NewSyscallError("getsockopt SO_PEERCRED", err)
 	}
-	groups, err := peerGroups(fd)
-	if err != nil {
-		return Peer{}, os.NewSyscallError("getsockopt SO_PEERGROUPS", err)
-	}
-	return Peer{
-		UID: cred.Uid, GID: cred.Gid, PID: cred.Pid, Groups: groups,
-		process: openProcess(fd, cred.Pid),
-	}, nil
-}
-
-// peerGroups asks with room for a few groups first, then for all of them.
-func peerGroups(fd int) ([]uint32, error) {
-	const word = 4
-	groups := make([]uint32, 64)
-	for {
-		size := uint32(len(groups) * word) //nolint:gosec // G115: at most maxGroups words
-		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
-			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0) //nolint:gosec // G103: x/sys has no wrapper for this option
-		switch {
-		case errno == 0:
-			return groups[:size/word], nil
-		case errno == unix.ENOPROTOOPT: // older than 4.13
-			return nil, nil
-		case errno != unix.ERANGE || len(groups) == maxGroups:
-			return nil, errno
-		}
-		groups = make([]uint32, maxGroups)
-	}
+	p := Peer{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid}
+	p.process, p.Proven = openProcess(cred.Pid, func() (int, error) {
+		return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+	})
+	return p, nil
 }
 
 // openProcess opens the folder of the process that connected, or returns nil.
 // The kernel's handle of that process, if it gives one, tells whether the pid
 // was still its own when the folder was opened; from then on the folder itself
 // keeps to the process.
-func openProcess(fd int, pid int32) *os.Root {
+func openProcess(pid int32, handleOf func() (int, error)) (process *os.Root, proven bool) {
 	if pid <= 0 {
-		return nil
+		return nil, false
 	}
-	handle, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+	handle, err := handleOf()
 	switch {
 	case err == nil:
 		defer func() { _ = unix.Close(handle) }()
-	case errors.Is(err, unix.ENOPROTOOPT), errors.Is(err, unix.EINVAL): // older than 6.5
+	case errors.Is(err, unix.ENOPROTOOPT): // older than 6.5
 		handle = -1
-	default: // the process has gone
-		return nil
+	default: // EINVAL or ESRCH, as the kernel has it: the process has gone
+		return nil, false
 	}
-	process, err := os.OpenRoot("/proc/" + strconv.Itoa(int(pid)))
+	process, err = os.OpenRoot("/proc/" + strconv.Itoa(int(pid)))
 	if err != nil {
-		return nil
+		return nil, false
 	}
-	if handle >= 0 && errors.Is(unix.PidfdSendSignal(handle, 0, nil, 0), unix.ESRCH) {
+	if handle < 0 {
+		return process, false
+	}
+	if errors.Is(unix.PidfdSendSignal(handle, 0, nil, 0), unix.ESRCH) {
 		_ = process.Close()
-		return nil
+		return nil, false
 	}
-	return process
+	return process, true
 }

@@ -6,16 +6,20 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
-// overflowUID is the user that the kernel shows for a uid that our user
-// namespace does not have (user_namespaces(7)), and mostly "nobody" too: it
-// stands for everybody, so it is never let in.
+// overflowUID is the user that the kernel shows, unless it was told another
+// one, for a uid that our user namespace does not have (user_namespaces(7)), and
+// mostly "nobody" too: it stands for everybody, so it is never let in.
 const overflowUID = 65534
+
+// overflowFile holds the uid that the kernel shows (proc_sys_kernel(5)).
+const overflowFile = "/proc/sys/kernel/overflowuid"
 
 // invalidUID is (uid_t)-1, which stands for "no user" in system calls.
 const invalidUID = 1<<32 - 1
@@ -43,6 +47,7 @@ type Users struct {
 	names   []string            // to be resolved
 	numbers map[uint32]struct{} // listed as such
 	root    bool                // listed as "root" or "0"
+	never   uint32              // the kernel's overflow uid
 	resolve Resolver
 	logger  *slog.Logger
 
@@ -64,7 +69,7 @@ func NewUsers(listed []string, resolve Resolver, logger *slog.Logger) *Users {
 	}
 	u := &Users{
 		numbers: map[uint32]struct{}{}, resolve: resolve, logger: logger,
-		byName: map[string]uint32{},
+		byName: map[string]uint32{}, never: overflowOf(overflowFile),
 	}
 	for _, s := range listed {
 		id, err := strconv.ParseUint(s, 10, 32)
@@ -81,14 +86,15 @@ func NewUsers(listed []string, resolve Resolver, logger *slog.Logger) *Users {
 }
 
 // Allows reports whether p's user is listed. Root is only let in when listed as
-// "root" or "0", whatever other names may resolve to it; uid 65534 never. For a
-// uid that it does not know it looks the names up again, at most every five
-// seconds, so it may take up to three seconds.
+// "root" or "0", whatever other names may resolve to it; uid 65534 and the
+// kernel's own overflow uid never. For a uid that it does not know it looks the
+// names up again, at most every five seconds, so it may take up to three
+// seconds.
 func (u *Users) Allows(p Peer) bool {
 	switch p.UID {
 	case 0:
 		return u.root
-	case overflowUID, invalidUID:
+	case overflowUID, invalidUID, u.never:
 		return false
 	}
 	if _, listed := u.numbers[p.UID]; listed {
@@ -106,6 +112,28 @@ func (u *Users) Allows(p Peer) bool {
 	_ = u.refresh(ctx, age)
 	known, _ = u.look(p.UID)
 	return known
+}
+
+// Knows reports, without asking anybody and so at once, whether p's user is
+// listed as far as the last look-up told. It is no permission: that is Allows's.
+func (u *Users) Knows(p Peer) bool {
+	_, listed := u.numbers[p.UID]
+	known, _ := u.look(p.UID)
+	return listed || known || p.UID == 0 && u.root
+}
+
+// overflowOf reads the kernel's overflow uid; where it cannot be read, the
+// kernel's default stands.
+func overflowOf(path string) uint32 {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return overflowUID
+	}
+	id, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
+	if err != nil {
+		return overflowUID
+	}
+	return uint32(id)
 }
 
 // look reports whether uid belongs to a name, and how long ago the names were

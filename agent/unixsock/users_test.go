@@ -108,6 +108,32 @@ func TestUsersAsksRarely(t *testing.T) {
 	})
 }
 
+func TestKnowsAsksNobody(t *testing.T) {
+	d := &directory{users: map[string]uint32{"jenkins": 1001, "toor": 0}}
+	u := unixsock.NewUsers([]string{"jenkins", "1003"}, d.resolve, nil)
+	knows := func() map[uint32]bool {
+		got := map[uint32]bool{}
+		for _, id := range []uint32{0, 1001, 1002, 1003} {
+			got[id] = u.Knows(unixsock.Peer{UID: id})
+		}
+		return got
+	}
+	want := map[uint32]bool{0: false, 1001: false, 1002: false, 1003: true}
+	if diff := cmp.Diff(want, knows()); diff != "" || d.asked != 0 {
+		t.Errorf("before a look-up, %d asked (-want +got):\n%s", d.asked, diff)
+	}
+	if err := u.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want[1001] = true
+	if diff := cmp.Diff(want, knows()); diff != "" || d.asked != 1 {
+		t.Errorf("after it, %d asked (-want +got):\n%s", d.asked, diff)
+	}
+	if !unixsock.NewUsers([]string{"root"}, nil, nil).Knows(unixsock.Peer{}) {
+		t.Error("root that is listed is not known")
+	}
+}
+
 func TestUsersForgetsAUIDThatWasGivenAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &directory{users: map[string]uint32{"dynamic": 61000}}

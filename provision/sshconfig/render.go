@@ -11,6 +11,10 @@ import (
 
 const banner = "# Written by deploykeyd ssh-config; changes made here are lost.\n"
 
+// ignoreUnknown stands before the first block: ssh before 8.5 gives up a file
+// with an option that it does not know, even in a block for another host.
+const ignoreUnknown = "IgnoreUnknown KnownHostsCommand\n"
+
 // Config returns the text of an ssh_config file with one block for each host
 // name. Forges that share a host name on different ports share a block without
 // a port: clone them with ssh:// URLs that name it.
@@ -27,7 +31,7 @@ func Config(hosts []Host, o Options) (string, error) {
 		return "", fmt.Errorf("ssh config: known_hosts file: %w", err)
 	}
 	var b strings.Builder
-	b.WriteString(banner)
+	b.WriteString(banner + ignoreUnknown)
 	for _, g := range groups(hosts) {
 		fmt.Fprintf(&b, "\nMatch originalhost %s%s\n", g.name, localUsers(o.Users))
 		for _, l := range g.options(socket, known) {
@@ -39,9 +43,13 @@ func Config(hosts []Host, o Options) (string, error) {
 
 type line struct{ option, value string }
 
-// options returns the lines of g's block. ssh takes the first value that it
-// finds for an option, so everything is said that a later file could say
-// otherwise.
+// options returns the lines of g's block. Of most options ssh takes the first
+// value that it finds, so what a later file could say otherwise is said here.
+// IdentityFile adds to a list: "none" keeps ssh from the keys in the usual
+// places, and not from one that another file names for the host. CertificateFile
+// adds to a list too, and knows no "none": ssh would open a file of that name in
+// the folder that a build works in. GSSAPIAuthentication is left unsaid because
+// ssh without GSSAPI complains of it each time.
 func (g group) options(socket, known string) []line {
 	lines := []line{{"HostName", g.name}}
 	if port, one := g.port(); one {
@@ -54,10 +62,14 @@ func (g group) options(socket, known string) []line {
 		line{"IdentityAgent", socket},
 		line{"IdentityFile", "none"},
 		line{"IdentitiesOnly", "no"}, // "yes" would hide the agent's keys
+		line{"PubkeyAuthentication", "yes"},
+		line{"PreferredAuthentications", "publickey"},
+		line{"HostbasedAuthentication", "no"},
 		line{"UserKnownHostsFile", known},
 		// Before OpenSSH 8.5 "none" is a file name like any other, looked for in
 		// the folder that a build works in.
 		line{"GlobalKnownHostsFile", "/dev/null"},
+		line{"KnownHostsCommand", "none"},
 		line{"StrictHostKeyChecking", "yes"},
 		line{"VerifyHostKeyDNS", "no"},
 		line{"UpdateHostKeys", "no"},

@@ -63,6 +63,7 @@ func TestConfigText(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `# Written by deploykeyd ssh-config; changes made here are lost.
+IgnoreUnknown KnownHostsCommand
 
 Match originalhost git.acme.example localuser jenkins,bamboo
     HostName git.acme.example
@@ -71,8 +72,12 @@ Match originalhost git.acme.example localuser jenkins,bamboo
     IdentityAgent /run/deploykeyd/agent.sock
     IdentityFile none
     IdentitiesOnly no
+    PubkeyAuthentication yes
+    PreferredAuthentications publickey
+    HostbasedAuthentication no
     UserKnownHostsFile /etc/ssh/deploykeyd_known_hosts
     GlobalKnownHostsFile /dev/null
+    KnownHostsCommand none
     StrictHostKeyChecking yes
     VerifyHostKeyDNS no
     UpdateHostKeys no
@@ -359,7 +364,7 @@ func FuzzConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if n := strings.Count(text, "\n"); n != 17 {
+		if n := strings.Count(text, "\n"); n != 22 {
 			t.Errorf("%d lines:\n%s", n, text)
 		}
 		for l := range strings.Lines(text) {

@@ -60,10 +60,11 @@ func writeFile(path string, text []byte) (changed bool, err error) {
 	return true, syncDir(dir)
 }
 
-// same reports whether path is a regular file that needs no change.
+// same reports whether path is a regular file that needs no change. Another
+// user's does: he could change it at any time.
 func same(path string, text []byte) bool {
 	info, err := os.Lstat(path)
-	if err != nil || info.Mode() != fileMode || info.Size() != int64(len(text)) {
+	if err != nil || info.Mode() != fileMode || info.Size() != int64(len(text)) || !ownedByUs(info) {
 		return false
 	}
 	f, err := os.Open(path)

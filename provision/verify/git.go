@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -43,7 +44,7 @@ func environment(dir, ssh, config string) []string {
 		"GIT_ALLOW_PROTOCOL=ssh",
 		"GIT_TERMINAL_PROMPT=0",
 		"GIT_SSH_VARIANT=ssh",
-		"GIT_SSH_COMMAND=" + shellQuote(ssh) + " -F " + shellQuote(config) + " -o BatchMode=yes",
+		"GIT_SSH_COMMAND=" + shellQuote(ssh) + " -F " + shellQuote(config) + " -o BatchMode=yes -o PreferredAuthentications=publickey",
 	}
 }
 
@@ -137,7 +138,7 @@ type report struct {
 }
 
 // run runs one git command. The whole process group is killed when ctx ends;
-// the error is then ctx's cause. A command that succeeded without a signature
+// the error is then ctx's cause. Git is killed when our own process is. A command that succeeded without a signature
 // of the socket is an error.
 func (w *work) run(ctx context.Context, args ...string) (report, error) {
 	before := w.request.Signed()
@@ -145,6 +146,10 @@ func (w *work) run(ctx context.Context, args ...string) (report, error) {
 	cmd := exec.CommandContext(ctx, w.prover.git, args...)
 	cmd.Dir, cmd.Env, cmd.Stderr, cmd.WaitDelay = w.dir, w.env, stderr, waitDelay
 	killGroup(cmd)
+	// The kernel takes the end of the thread that started a process for that of
+	// its parent: this one is kept from ending meanwhile (go.dev/issue/27505).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	err := cmd.Run()
 	done := report{stderr: stderr.String(), signed: w.request.Signed() > before}
 	switch {

@@ -120,7 +120,7 @@ func (p *Prover) prove(ctx context.Context, r Request) (_ Result, err error) {
 	if _, err := provision.ParseRepository(r.Kind, string(r.Repository)); err != nil {
 		return Result{}, invalid(err)
 	}
-	dir, err := os.MkdirTemp(p.o.Dir, "deploykeyd-verify-")
+	dir, err := os.MkdirTemp(p.o.Dir, folderPrefix)
 	if err != nil {
 		return Result{}, fmt.Errorf("make a temporary folder: %w", err)
 	}

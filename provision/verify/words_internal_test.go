@@ -102,3 +102,13 @@ func TestShellQuote(t *testing.T) {
 		}
 	}
 }
+
+// No word of a configuration file is needed for that.
+func TestEnvironmentAllowsKeysOnly(t *testing.T) {
+	all := strings.Join(environment("/d", "/usr/bin/ssh", "/d/ssh_config"), "\n")
+	for _, want := range []string{" -F '/d/ssh_config'", " -o BatchMode=yes", " -o PreferredAuthentications=publickey"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no %q in:\n%s", want, all)
+		}
+	}
+}

@@ -4,17 +4,23 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 )
 
 // Secret is an Ed25519 seed to search for. It does not print.
 type Secret struct{ seed []byte }
 
-// String hides the seed.
-func (*Secret) String() string { return "[redacted]" }
+// Format hides the seed, whatever the verb.
+func (*Secret) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "[redacted]") }
 
-// GoString hides the seed.
-func (*Secret) GoString() string { return "[redacted]" }
+// LogValue hides the seed.
+func (*Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// MarshalText hides the seed, and with it MarshalJSON's default does.
+func (*Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
 
 // Raw returns the seed as it is. Like Base64 and Hex it is a form to plant, to
 // prove that a search finds it.

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Report says what a search has read and where it found the secret.
@@ -28,8 +30,9 @@ const lookers = 16
 
 // Search reads every regular file below root that changed since the given time,
 // by its inode's change time, which no program can set, and returns those with
-// any part of any secret. It does not enter /proc and /sys, which hold no files
-// of their own; what a process has open is for SearchProcess.
+// any part of any secret. It does not enter the kernel's own views, such as
+// /proc and /sys, wherever they are mounted: they hold no files of their own.
+// What a process has open is for SearchProcess.
 func Search(ctx context.Context, root string, since time.Time, secrets ...*Secret) (Report, error) {
 	s := &search{ctx: ctx, since: since, finder: newFinder(secrets), slots: make(chan struct{}, lookers)}
 	s.folder(root)
@@ -54,6 +57,10 @@ type search struct {
 // folder looks at everything in a folder, in folders below it at the same time
 // where a slot is free.
 func (s *search) folder(path string) {
+	if kernels, err := kernelView(path); kernels || err != nil {
+		s.fail(skipVanished(err))
+		return
+	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		s.fail(skipVanished(err))
@@ -64,7 +71,6 @@ func (s *search) folder(path string) {
 		case s.ctx.Err() != nil:
 			s.fail(s.ctx.Err())
 			return
-		case e.IsDir() && (below == "/proc" || below == "/sys"):
 		case e.IsDir():
 			select {
 			case s.slots <- struct{}{}:
@@ -79,6 +85,21 @@ func (s *search) folder(path string) {
 			s.fail(s.file(below, e))
 		}
 	}
+}
+
+// kernelView reports whether a folder lies in a file system that shows what the
+// kernel has, and stores nothing.
+func kernelView(path string) (bool, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return false, &fs.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	switch int64(st.Type) { //nolint:unconvert // an int32 on some machines
+	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC,
+		unix.DEBUGFS_MAGIC, unix.TRACEFS_MAGIC, unix.SECURITYFS_MAGIC:
+		return true, nil
+	}
+	return false, nil
 }
 
 func (s *search) file(path string, e fs.DirEntry) error {
