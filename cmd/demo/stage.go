@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,15 +53,16 @@ func (s *stage) build() error {
 	}
 	owners := map[string]account{"run": daemonUser, "state": daemonUser, "build": buildUser, "mallory": otherUser, "log": {}, "etc": {}}
 	for name, owner := range owners {
-		if err := os.Mkdir(s.path(name), 0o755); err != nil { //nolint:gosec // G301: as above
+		mode := fs.FileMode(0o755)
+		if name == "state" {
+			mode = 0o700
+		}
+		if err := os.Mkdir(s.path(name), mode); err != nil {
 			return err
 		}
 		if err := os.Chown(s.path(name), int(owner.id), int(owner.id)); err != nil {
 			return err
 		}
-	}
-	if err := os.Chmod(s.path("state"), 0o700); err != nil {
-		return err
 	}
 	if err := s.overlaySSH(); err != nil {
 		return err
