@@ -126,6 +126,7 @@ func (a *Agent) Run(ctx context.Context) {
 	a.load()
 	a.beginWork()
 	<-ctx.Done()
+	a.stopWork() // the hook may not have run yet
 }
 
 // beginWork starts a worker for every leftover and registration, unless the
@@ -246,10 +247,8 @@ func (a *Agent) readyLocked() bool {
 	return verified == len(a.registrations)
 }
 
-// leftoverList returns the leftovers in a stable order.
-func (a *Agent) leftoverList() []*leftover {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// sortedLeftovers returns the leftovers in a stable order. The caller holds mu.
+func (a *Agent) sortedLeftovers() []*leftover {
 	ids := slices.Sorted(maps.Keys(a.leftovers))
 	list := make([]*leftover, 0, len(ids))
 	for _, id := range ids {

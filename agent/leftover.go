@@ -91,6 +91,9 @@ func (l *leftover) takeBack(ctx context.Context) error {
 
 // remove deletes the key and looks again.
 func (l *leftover) remove(ctx context.Context, f *forgeState, remote provision.Registration) (provision.Registration, bool, error) {
+	if err := l.checkOurs(remote); err != nil {
+		return remote, true, err
+	}
 	if l.record.State == Intended { // one lost request has landed
 		rec := l.record
 		rec.RemoteID, rec.State = remote.ID, Retiring
@@ -105,14 +108,22 @@ func (l *leftover) remove(ctx context.Context, f *forgeState, remote provision.R
 	return f.find(ctx, l.record.Target, l.record.Key)
 }
 
-// delete asks the forge to remove remote, if it is provably ours: the very key
-// of the record under the very title that the record's owner tag is.
-func (l *leftover) delete(ctx context.Context, f *forgeState, remote provision.Registration) error {
+// checkOurs proves that remote is ours to delete: the very key of the record
+// under the very title that the record's owner tag is.
+func (l *leftover) checkOurs(remote provision.Registration) error {
 	tag, err := provision.ParseOwnerTag(remote.Title)
 	if err != nil || remote.Title != l.record.Title || remote.Key != l.record.Key || !tag.Names(remote.Key) {
 		return l.failure(provision.Invalid,
 			fmt.Sprintf("the key has the title %q there, which is not what was given to it: it is not deleted", cut(remote.Title, 80)),
 			"look at the key on the forge and delete it there by hand if it is this one")
+	}
+	return nil
+}
+
+// delete asks the forge to remove remote, if that is ours.
+func (l *leftover) delete(ctx context.Context, f *forgeState, remote provision.Registration) error {
+	if err := l.checkOurs(remote); err != nil {
+		return err
 	}
 	l.log().InfoContext(ctx, "revoking", slog.String("remote_id", remote.ID), slog.String("title", remote.Title))
 	return f.revoke(ctx, l.record.Target, remote)

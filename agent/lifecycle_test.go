@@ -365,3 +365,20 @@ func TestTroubleWhileProvingAgainPasses(t *testing.T) {
 		l.stop(t)
 	})
 }
+
+// A credential that has run out takes no proven key from the builds: git decides.
+func TestVerifyWithoutAListLeavesItToGit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		l := w.start(t, w.options())
+		l.awaitReady(t, time.Second)
+		w.mu.Lock()
+		w.forges["tea"].list = func(string) error { return &provision.Error{Class: provision.BadCredential, Message: "expired"} }
+		w.mu.Unlock()
+		s, err := l.Verify(t.Context())
+		if err != nil || !s.Ready || len(w.lent) != 4 {
+			t.Errorf("ready %v, lent %d, error %v", s.Ready, len(w.lent), err)
+		}
+		l.kill(t)
+	})
+}

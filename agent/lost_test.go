@@ -133,3 +133,30 @@ func TestLostRequestBeforeAFinalRefusal(t *testing.T) {
 		}
 	})
 }
+
+// A refusal that is final and uncertain at once: the key that it may have left
+// is settled under its own title.
+func TestUncertainClashKeepsItsRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		asked := 0
+		w.forge("hub").register = func(path string) fault {
+			if path != "acme/one" {
+				return fault{}
+			}
+			if asked++; asked == 1 {
+				return fault{lost: true, late: 5 * time.Minute, class: provision.InUseElsewhere}
+			}
+			return fault{}
+		}
+		l := w.start(t, w.options())
+		l.awaitReady(t, time.Minute)
+		time.Sleep(afterWindow) //nolint:forbidigo // virtual time
+		if diff := cmp.Diff(oneEach, w.allKeys()); diff != "" {
+			t.Errorf("keys (-want +got):\n%s", diff)
+		}
+		if remnants := l.stop(t); len(remnants) != 0 || len(w.allKeys()) != 0 {
+			t.Errorf("remnants %v, keys %v", remnants, w.allKeys())
+		}
+	})
+}

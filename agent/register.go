@@ -17,6 +17,11 @@ func (r *registration) register(ctx context.Context) error {
 	err := r.registerOnce(ctx)
 	switch provision.ClassOf(err) { //nolint:exhaustive // the other classes say nothing about key or title
 	case provision.InUseElsewhere:
+		if rec := r.record; rec.State != "" { // uncertain as well: what it may bring is settled with its own key
+			if err := r.giveUp(rec); err != nil {
+				return err
+			}
+		}
 		if err := r.renewKey(); err != nil {
 			return err
 		}
@@ -100,7 +105,7 @@ func (r *registration) intend(ctx context.Context) error {
 		return err
 	}
 	rec := r.record
-	if rec.State == "" {
+	if rec.Outstanding == 0 { // nothing is out under an older tag
 		tag, err := provision.NewOwnerTag(r.agent.options.Fleet, r.agent.options.Machine, r.public,
 			now.Forge.Add(r.agent.options.Expire+r.later), provision.TraitsOf(r.forge.Kind).TitleLimit)
 		if err != nil {

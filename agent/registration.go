@@ -100,9 +100,14 @@ func (r *registration) advance(ctx context.Context) error {
 // recheck asks the forge whether it still has the key. One that somebody has
 // deleted there is replaced by another.
 func (r *registration) recheck(ctx context.Context) error {
-	_, found, err := r.forge.find(ctx, r.target, r.public)
-	if err != nil || found {
-		return err
+	remote, found, err := r.forge.find(ctx, r.target, r.public)
+	switch {
+	case err != nil: // a list that cannot be had says nothing about the key: git will
+		r.log().WarnContext(ctx, "the forge's list cannot be asked for the key", slog.String("reason", err.Error()))
+		return nil
+	case found:
+		r.agent.update(func() { r.remote = &remote })
+		return nil
 	}
 	r.log().WarnContext(ctx, "the key was deleted on the forge; making another", slog.String("title", r.record.Title))
 	rec := r.record

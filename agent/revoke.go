@@ -12,7 +12,8 @@ import (
 )
 
 // answerGrace is how long a stop waits for the answers of requests under way,
-// rather than cut them and be left with keys that may still land.
+// rather than cut them and be left with keys that may still land, and as long
+// again for the answers to its own deletes.
 const answerGrace = 5 * time.Second
 
 // revocation is one Revoke at work, which others may join.
@@ -84,11 +85,16 @@ func (a *Agent) revoke(ctx context.Context) []Remnant {
 
 	// Deletes come before lists, forge by forge: one that hangs holds up no other.
 	byForge := map[string][]*leftover{}
-	for _, l := range a.leftoverList() {
+	a.mu.Lock()
+	for _, l := range a.sortedLeftovers() {
 		byForge[l.record.ForgeURL] = append(byForge[l.record.ForgeURL], l)
 	}
+	a.mu.Unlock()
+	// One delete that hangs does not keep the lists of the others waiting either.
+	deletes, cancel := context.WithTimeout(ctx, graceOf(ctx))
+	defer cancel()
 	each(slices.Collect(maps.Values(byForge)), func(list []*leftover) {
-		each(list, func(l *leftover) { l.firstDelete(ctx) })
+		each(list, func(l *leftover) { l.firstDelete(deletes) })
 		each(list, func(l *leftover) { l.settleBy(ctx) })
 	})
 
@@ -104,6 +110,14 @@ func (a *Agent) revoke(ctx context.Context) []Remnant {
 	return remnants
 }
 
+// graceOf returns what one stage of a stop may take of ctx's time.
+func graceOf(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return min(answerGrace, time.Until(deadline)/3)
+	}
+	return answerGrace
+}
+
 // endWorkers waits until no worker does anything any more.
 func (a *Agent) endWorkers(ctx context.Context) {
 	idle := make(chan struct{})
@@ -111,11 +125,7 @@ func (a *Agent) endWorkers(ctx context.Context) {
 		a.workers.Wait()
 		close(idle)
 	}()
-	grace := answerGrace
-	if deadline, ok := ctx.Deadline(); ok {
-		grace = min(grace, time.Until(deadline)/3)
-	}
-	timer := time.NewTimer(grace)
+	timer := time.NewTimer(graceOf(ctx))
 	defer timer.Stop()
 	select {
 	case <-idle:
@@ -176,11 +186,14 @@ func (l *leftover) settleBy(ctx context.Context) {
 
 // remnants returns what may remain, in a stable order.
 func (a *Agent) remnants() []Remnant {
-	list := a.leftoverList()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	remnants := make([]Remnant, 0, len(list))
-	for _, l := range list {
+	return a.remnantsLocked()
+}
+
+func (a *Agent) remnantsLocked() []Remnant {
+	remnants := make([]Remnant, 0, len(a.leftovers))
+	for _, l := range a.sortedLeftovers() {
 		remnants = append(remnants, l.remnant())
 	}
 	if a.unreadable != nil {

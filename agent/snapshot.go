@@ -8,14 +8,13 @@ import (
 
 // Status returns a snapshot.
 func (a *Agent) Status() Status {
-	remaining := a.remnants()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := Status{
 		Version: a.options.Version, Fleet: a.options.Fleet, Machine: a.options.Machine, Boot: a.options.Boot,
 		Phase: a.phase, Ready: !a.ready.IsZero(), Started: a.started, ReadySince: a.ready,
 		Repositories: make([]RepositoryStatus, 0, len(a.registrations)),
-		Remaining:    remaining,
+		Remaining:    a.remnantsLocked(),
 		Warnings:     append([]string{}, a.options.Warnings...),
 	}
 	for _, r := range a.registrations {
@@ -32,6 +31,9 @@ func (r *registration) status() RepositoryStatus {
 		Condition: r.condition, Reason: r.reason, Next: r.next,
 		Verified: r.record.VerifiedAt, Expires: r.record.Expires,
 		Title: r.record.Title, RemoteID: r.record.RemoteID,
+	}
+	if r.agent.phase == Stopping && s.Condition == ConditionVerified { // withdrawn already
+		s.Condition, s.Reason = ConditionRetiring, "being revoked"
 	}
 	if !r.public.IsZero() {
 		s.Fingerprint = r.public.Fingerprint()

@@ -207,3 +207,19 @@ func TestUnreadableRecordsAreRemnantsBesideTheOthers(t *testing.T) {
 		}
 	})
 }
+
+// One delete that hangs leaves the other keys of its forge proven gone.
+func TestHangingDeleteKeepsNoListWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		l := w.start(t, w.options())
+		l.awaitReady(t, time.Second)
+		w.mu.Lock()
+		w.forges["tea"].hang = "acme/api"
+		w.mu.Unlock()
+		remnants := l.stop(t)
+		if len(remnants) != 1 || remnants[0].Target != "acme/api" {
+			t.Errorf("remnants %+v", remnants)
+		}
+	})
+}

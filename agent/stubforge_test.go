@@ -21,6 +21,7 @@ type stubForge struct {
 	offset  time.Duration // of the forge's clock from the machine's
 	latency time.Duration
 	slow    map[string]time.Duration // latency of deletes, by path
+	hang    string                   // the path whose deletes hang and do nothing
 	// register, when set, decides about a request; list and revoke likewise.
 	register func(path string) fault
 	list     func(path string) error
@@ -30,10 +31,11 @@ type stubForge struct {
 
 // fault is what becomes of a request to register.
 type fault struct {
-	refuse error         // a definite refusal: no effect
-	lost   bool          // the answer does not come back
-	none   bool          // with lost: and it has no effect either
-	late   time.Duration // with lost: it takes effect that much later
+	refuse error           // a definite refusal: no effect
+	lost   bool            // the answer does not come back
+	none   bool            // with lost: and it has no effect either
+	late   time.Duration   // with lost: it takes effect that much later
+	class  provision.Class // with lost: what the uncertain error says, if not transient
 }
 
 func (w *world) forge(name string) *stubForge {
@@ -67,6 +69,9 @@ func (f *stubForge) Register(ctx context.Context, t provision.Target, req provis
 	var flaw fault
 	if f.register != nil && effect {
 		flaw = f.register(t.Path)
+	}
+	if flaw.class != "" {
+		lost.Class = flaw.class
 	}
 	switch {
 	case !effect:
@@ -139,6 +144,11 @@ func (f *stubForge) List(ctx context.Context, t provision.Target) iter.Seq2[prov
 func (f *stubForge) Revoke(ctx context.Context, t provision.Target, reg provision.Registration) error {
 	w := f.world
 	w.mu.Lock()
+	if f.hang == t.Path {
+		w.mu.Unlock()
+		<-ctx.Done()
+		return &provision.Error{Op: "revoke", Forge: f.name, Class: provision.Transient, Message: "cut", Err: ctx.Err()}
+	}
 	effect, dies := w.step("delete " + t.Path)
 	var err error
 	if f.revoke != nil && effect {

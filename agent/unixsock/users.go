@@ -107,9 +107,7 @@ func (u *Users) Allows(p Peer) bool {
 	if known && age < believe || !known && age < askAgain {
 		return known
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
-	defer cancel()
-	_ = u.refresh(ctx, age)
+	_ = u.refresh(context.Background(), age)
 	known, _ = u.look(p.UID)
 	return known
 }
@@ -151,7 +149,8 @@ func (u *Users) look(uid uint32) (known bool, age time.Duration) {
 }
 
 // Refresh looks all names up and returns what is wrong with those that no user
-// has yet. They may appear later: the error is for a warning.
+// has yet. They may appear later: the error is for a warning. It takes some
+// seconds at most.
 func (u *Users) Refresh(ctx context.Context) error { return u.refresh(ctx, 0) }
 
 // refresh looks all names up, unless another caller has done so while this one,
@@ -165,6 +164,8 @@ func (u *Users) refresh(ctx context.Context, age time.Duration) error {
 	if age > 0 && !asked.IsZero() && time.Since(asked) < age {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
 	began := time.Now()
 	var problems []error
 	for _, name := range u.names {

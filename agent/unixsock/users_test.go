@@ -228,3 +228,20 @@ func TestGetent(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// A name service that never answers holds nobody for ever.
+func TestRefreshEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent := func(ctx context.Context, _ string) (uint32, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		}
+		began := time.Now()
+		if err := unixsock.NewUsers([]string{"jenkins"}, silent, nil).Refresh(t.Context()); err == nil {
+			t.Error("no error")
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}

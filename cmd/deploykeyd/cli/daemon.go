@@ -151,9 +151,6 @@ func socketError(err error) error {
 // by itself; all end with ctx, except the control socket, which shows the
 // revocation until close.
 func (d *daemon) start(ctx context.Context) <-chan error {
-	if err := d.users.Refresh(ctx); err != nil { // they may appear later
-		d.log.WarnContext(ctx, "not every configured user exists", slog.String("reason", err.Error()))
-	}
 	ended := make(chan error, 2)
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stopServing = stop
@@ -162,6 +159,11 @@ func (d *daemon) start(ctx context.Context) <-chan error {
 		func() error { return d.control.Serve(serving, d.controlSocket) },
 	}
 	d.serving.Go(func() { d.agent.Run(ctx) })
+	d.serving.Go(func() {
+		if err := d.users.Refresh(ctx); err != nil { // they may appear later
+			d.log.WarnContext(ctx, "not every configured user is known", slog.String("reason", err.Error()))
+		}
+	})
 	for _, part := range parts {
 		d.serving.Go(func() {
 			if err := part(); err != nil && ctx.Err() == nil {

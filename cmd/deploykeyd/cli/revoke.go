@@ -62,7 +62,7 @@ func (o *options) revoke(ctx context.Context, stderr io.Writer) (string, error) 
 		case err == nil:
 			return nothingRemains, keysRemain(remnants)
 		case errors.Is(err, control.ErrRefused):
-			return "", err
+			return "", fail(exitKeysRemain, nextStep(err), "nothing was revoked: %w", err)
 		case !errors.Is(err, control.ErrNotRunning):
 			return "", fail(exitKeysRemain, "run deploykeyd revoke again", "keys may remain on forges: %w", err)
 		}

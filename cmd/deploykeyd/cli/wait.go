@@ -57,6 +57,9 @@ func wait(ctx context.Context, client *control.Client, progress io.Writer, timeo
 			said = sayProgress(progress, said, status)
 			continue
 		case ctx.Err() != nil:
+			if errors.Is(lastErr, control.ErrNotRunning) && !errors.Is(err, control.ErrNotRunning) {
+				lastErr = errors.New("deploykeyd does not answer")
+			}
 		case errors.Is(err, control.ErrNotRunning):
 			lastErr = err
 		default:

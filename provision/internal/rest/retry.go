@@ -54,16 +54,12 @@ func (x *exchange) worthIt(ctx context.Context) bool {
 	return true
 }
 
-// repeatable reports whether the same request may be sent again at once. One
-// that creates is not sent again while it may have taken effect.
+// repeatable reports whether the same request may be sent again by the client.
+// One that creates may not: it may have taken effect, and even after a definite
+// refusal it is for the caller to say whether the key is still wanted when the
+// wait is over.
 func (x *exchange) repeatable() bool {
-	switch {
-	case !x.failure.Class.Retryable() || isFinal(x.failure):
-		return false
-	case x.call.Method == http.MethodPost:
-		return !x.failure.Uncertain
-	}
-	return true
+	return x.call.Method != http.MethodPost && x.failure.Class.Retryable() && !isFinal(x.failure)
 }
 
 // nextWait returns what the forge asked for, or a growing time; both with some

@@ -31,14 +31,14 @@ func TestWhatIsRepeated(t *testing.T) {
 		reply          reply
 		get, post, del bool
 	}{
-		{"429", status(429), true, true, true},
+		{"429", status(429), true, false, true},
 		{"503 with a time", status(503, "Retry-After", "3"), true, false, true},
 		{"503", status(503), true, false, true},
 		{"500", status(500), true, false, true},
 		{"502", status(502, "Content-Type", "text/html"), true, false, true},
 		{"408", status(408), true, false, true},
 		{"cut", cut, true, false, true},
-		{"never connected", dial, true, true, true},
+		{"never connected", dial, true, false, true},
 		{"400", status(400), false, false, false},
 		{"403", status(403), false, false, false},
 		{"404", status(404), false, false, false},
@@ -210,7 +210,7 @@ func TestContextEnds(t *testing.T) {
 			f := &forge{replies: []reply{status(429, "Retry-After", "60")}}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer time.AfterFunc(5*time.Second, cancel).Stop()
-			_, err := newClient(t, setup{transport: f}).Do(ctx, post(), nil)
+			_, err := newClient(t, setup{transport: f}).Do(ctx, get(), nil)
 			want(t, err, provision.RateLimited, false)
 			if passed() != 5*time.Second || !errors.Is(err, context.Canceled) || f.sent() != 1 {
 				t.Errorf("sent %d times in %v: %v", f.sent(), passed(), err)
