@@ -77,6 +77,7 @@ type Agent struct {
 	unreadable error                // why the journal may hold more than could be read
 	leftovers  map[string]*leftover // by record ID
 	revocation *revocation          // the one at work; nil without
+	closed     bool                 // no revocation may begin any more
 	phase      Phase
 	ready      time.Time     // when the agent became ready; zero if it is not
 	changed    chan struct{} // closed and replaced at every change

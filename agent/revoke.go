@@ -35,6 +35,9 @@ type revocation struct {
 func (a *Agent) Revoke(ctx context.Context) []Remnant {
 	for {
 		r := a.joinRevocation(ctx)
+		if r == nil {
+			return a.remnants()
+		}
 		select {
 		case <-r.done:
 		case <-ctx.Done():
@@ -48,13 +51,29 @@ func (a *Agent) Revoke(ctx context.Context) []Remnant {
 	}
 }
 
+// Close ends a revocation that is at work and lets none begin any more: from
+// then on the agent needs neither journal nor forges.
+func (a *Agent) Close() {
+	a.mu.Lock()
+	a.closed = true
+	r := a.revocation
+	a.mu.Unlock()
+	if r != nil {
+		r.shorten()
+		<-r.done
+	}
+}
+
 // joinRevocation returns the revocation at work, and begins one where there is
-// none.
+// none. After Close it returns nil.
 func (a *Agent) joinRevocation(ctx context.Context) *revocation {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.revocation != nil {
 		return a.revocation
+	}
+	if a.closed {
+		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	r := &revocation{shorten: cancel, done: make(chan struct{})}

@@ -223,3 +223,27 @@ func TestHangingDeleteKeepsNoListWaiting(t *testing.T) {
 		}
 	})
 }
+
+// After the end no revocation begins again, however much time its caller has.
+func TestNothingIsRevokedAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		l := w.start(t, w.options())
+		l.awaitReady(t, time.Second)
+		w.mu.Lock()
+		w.forges["hub"].latency = time.Hour
+		w.mu.Unlock()
+		patient := make(chan []agent.Remnant, 1)
+		go func() { patient <- l.Revoke(context.Background()) }()
+		time.Sleep(time.Second) //nolint:forbidigo // virtual time
+		l.cancel()
+		l.Close()
+		events := len(w.happened())
+		if remnants := <-patient; len(remnants) != 2 {
+			t.Errorf("remnants %+v", remnants)
+		}
+		if remnants := l.Revoke(t.Context()); len(remnants) != 2 || len(w.happened()) != events {
+			t.Errorf("remnants %+v, %v", remnants, w.happened()[events:])
+		}
+	})
+}

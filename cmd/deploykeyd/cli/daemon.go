@@ -184,6 +184,9 @@ func (d *daemon) settle(ctx context.Context) {
 
 // close ends what still serves and closes everything.
 func (d *daemon) close() {
+	if d.agent != nil {
+		d.agent.Close()
+	}
 	d.stopServing()
 	d.serving.Wait()
 	for _, l := range []*unixsock.Listener{d.agentSocket, d.controlSocket} {
