@@ -36,9 +36,7 @@ const afterWindow = 3 * agent.LandingWindow
 func TestG5KilledAtEveryStep(t *testing.T) {
 	steps := 0
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
+		w, l := readyWorld(t)
 		l.stop(t)
 		steps = w.steps
 	})

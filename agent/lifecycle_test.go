@@ -18,9 +18,7 @@ var oneEach = map[string]int{"tea/acme/api": 1, "tea/acme/rel": 1, "hub/acme/one
 
 func TestLifeRegistersVerifiesPublishesAndRevokes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
+		w, l := readyWorld(t)
 
 		if diff := cmp.Diff(oneEach, w.allKeys()); diff != "" {
 			t.Errorf("keys on the forges (-want +got):\n%s", diff)
@@ -139,9 +137,7 @@ func TestG4ReadyOnlyAfterEveryRepositoryIsVerified(t *testing.T) {
 
 func TestVerifiedAgainAndRefusedIsWithdrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
+		w, l := readyWorld(t)
 		w.mu.Lock()
 		w.verify = func(string, provision.Repository) error {
 			return &provision.Error{Op: "verify", Class: provision.Denied, Message: "no more"}
@@ -321,9 +317,7 @@ func TestForgeThatGrantsWriteForReadIsNotUsed(t *testing.T) {
 
 func TestKeyDeletedOnTheForgeIsReplacedOnVerify(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
+		w, l := readyWorld(t)
 		w.mu.Lock()
 		old := w.lent["tea/acme/api"]
 		w.forges["tea"].keys["acme/api"] = nil
@@ -343,9 +337,7 @@ func TestKeyDeletedOnTheForgeIsReplacedOnVerify(t *testing.T) {
 
 func TestTroubleWhileProvingAgainPasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
+		w, l := readyWorld(t)
 		w.mu.Lock()
 		w.verify = func(string, provision.Repository) error {
 			return &provision.Error{Op: "verify", Class: provision.Transient, Message: "timeout"}
@@ -369,9 +361,7 @@ func TestTroubleWhileProvingAgainPasses(t *testing.T) {
 // A credential that has run out takes no proven key from the builds: git decides.
 func TestVerifyWithoutAListLeavesItToGit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
+		w, l := readyWorld(t)
 		w.mu.Lock()
 		w.forges["tea"].list = func(string) error { return &provision.Error{Class: provision.BadCredential, Message: "expired"} }
 		w.mu.Unlock()

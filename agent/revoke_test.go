@@ -35,11 +35,7 @@ func foreignKey(t *testing.T, f *stubForge, path string) provision.Registration 
 // never deleted.
 func TestG6KeyUnderAnotherTitleIsNotDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
-		l.kill(t)
-		w.reboot()
+		w := crashedWorld(t)
 		w.mu.Lock()
 		w.forges["tea"].keys["acme/api"][0].Title = "renamed by a person"
 		w.mu.Unlock()
@@ -59,11 +55,7 @@ func TestG6KeyUnderAnotherTitleIsNotDeleted(t *testing.T) {
 // G6: a title that names the very key, but as another fleet's.
 func TestG6KeyUnderAnotherFleetsTagIsNotDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
-		l.kill(t)
-		w.reboot()
+		w := crashedWorld(t)
 		w.mu.Lock()
 		theirs := &w.forges["tea"].keys["acme/api"][0].Title
 		*theirs = strings.Replace(*theirs, ":ci:", ":other:", 1)
@@ -76,11 +68,7 @@ func TestG6KeyUnderAnotherFleetsTagIsNotDeleted(t *testing.T) {
 
 func TestG6ForeignKeyWithTheSameIDIsNotDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
-		l.kill(t)
-		w.reboot()
+		w := crashedWorld(t)
 		foreign := foreignKey(t, w.forge("tea"), "acme/api")
 		w.mu.Lock()
 		keys := w.forges["tea"].keys["acme/api"]
@@ -120,9 +108,7 @@ func TestG9DeletionIsBelievedOnlyFromTheList(t *testing.T) {
 
 func TestStopObeysItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
+		w, l := readyWorld(t)
 		w.mu.Lock()
 		w.forges["hub"].latency = time.Hour
 		w.mu.Unlock()
@@ -183,11 +169,7 @@ func TestStopBeforeAnythingWasSentIsClean(t *testing.T) {
 
 func TestForgeGoneFromTheConfigurationIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
-		l.kill(t)
-		w.reboot()
+		w := crashedWorld(t)
 		o := w.options()
 		o.Forges = o.Forges[1:]
 		second := w.start(t, o)
@@ -205,11 +187,7 @@ func TestForgeGoneFromTheConfigurationIsNamed(t *testing.T) {
 
 func TestConfigurationChangedBetweenRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
-		l.kill(t)
-		w.reboot()
+		w := crashedWorld(t)
 		o := w.options()
 		o.Fleet, o.Machine = "renamed", "other"
 		o.Forges[0].Name = "kettle" // same forge under another name
@@ -233,11 +211,7 @@ func TestConfigurationChangedBetweenRuns(t *testing.T) {
 
 func TestWeakMachineLeavesOtherBootsAloneUntilTheyExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
-		l.kill(t)
-		w.reboot()
+		w := crashedWorld(t)
 		o := w.options()
 		o.Boot, o.WeakMachine = "boot-2", true
 		second := w.start(t, o)
@@ -260,9 +234,7 @@ func TestWeakMachineLeavesOtherBootsAloneUntilTheyExpire(t *testing.T) {
 
 func TestRevokeByCommandLeavesTheAgentWithoutKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
+		w, l := readyWorld(t)
 		for range 2 { // idempotent
 			remnants := l.Revoke(t.Context())
 			if len(remnants) != 0 || len(w.allKeys()) != 0 || len(w.lent) != 0 {

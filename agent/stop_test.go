@@ -73,9 +73,7 @@ func TestNothingIsLentAfterTheStop(t *testing.T) {
 
 func TestKeysAreWipedAtTheStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
+		w, l := readyWorld(t)
 		l.stop(t)
 		if len(w.keys) != 4 {
 			t.Fatalf("%d keys were lent", len(w.keys))
@@ -144,9 +142,7 @@ func TestLostRequestIsCountedOnce(t *testing.T) {
 
 func TestRevocationsJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
+		w, l := readyWorld(t)
 		w.mu.Lock()
 		w.forges["hub"].latency = time.Hour
 		w.mu.Unlock()
@@ -190,11 +186,7 @@ func TestStopBeforeTheWorkBegins(t *testing.T) {
 
 func TestUnreadableRecordsAreRemnantsBesideTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
-		l.kill(t)
-		w.reboot()
+		w := crashedWorld(t)
 		w.readErr = errors.New("unusable record 7")
 		second := w.start(t, w.options())
 		second.awaitReady(t, time.Minute)
@@ -211,9 +203,7 @@ func TestUnreadableRecordsAreRemnantsBesideTheOthers(t *testing.T) {
 // One delete that hangs leaves the other keys of its forge proven gone.
 func TestHangingDeleteKeepsNoListWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
+		w, l := readyWorld(t)
 		w.mu.Lock()
 		w.forges["tea"].hang = "acme/api"
 		w.mu.Unlock()
@@ -227,9 +217,7 @@ func TestHangingDeleteKeepsNoListWaiting(t *testing.T) {
 // After the end no revocation begins again, however much time its caller has.
 func TestNothingIsRevokedAfterClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		l := w.start(t, w.options())
-		l.awaitReady(t, time.Second)
+		w, l := readyWorld(t)
 		w.mu.Lock()
 		w.forges["hub"].latency = time.Hour
 		w.mu.Unlock()

@@ -219,6 +219,24 @@ func (l *life) awaitReady(t *testing.T, within time.Duration) {
 	}
 }
 
+// readyWorld is a world with a life in which all is ready.
+func readyWorld(t *testing.T) (*world, *life) {
+	t.Helper()
+	w := newWorld()
+	l := w.start(t, w.options())
+	l.awaitReady(t, time.Second)
+	return w, l
+}
+
+// crashedWorld is a world whose life was killed when all was ready.
+func crashedWorld(t *testing.T) *world {
+	t.Helper()
+	w, l := readyWorld(t)
+	l.kill(t)
+	w.reboot()
+	return w
+}
+
 // stop ends the life as SIGTERM does.
 func (l *life) stop(t *testing.T) []agent.Remnant {
 	t.Helper()

@@ -20,9 +20,7 @@ import (
 // One whole life: three processes, two users, real git over real OpenSSH.
 func TestLife(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	d := s.start(t)
-	d.ready(t)
+	s, d := readySite(t)
 
 	if diff := cmp.Diff(onePerPlan(), s.keys()); diff != "" {
 		t.Errorf("keys on the forges (-want +got):\n%s", diff)
@@ -57,9 +55,7 @@ func TestLife(t *testing.T) {
 
 func TestPushIsDecidedByAccess(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	d := s.start(t)
-	d.ready(t)
+	s, d := readySite(t)
 	push := func(k provision.Kind, repo provision.Repository) (int, string) {
 		work, err := os.MkdirTemp(s.dir, "work")
 		if err != nil {
@@ -94,9 +90,7 @@ func TestPushIsDecidedByAccess(t *testing.T) {
 func TestG1PrivateKeysAreInNoFile(t *testing.T) {
 	t.Parallel()
 	began := time.Now().Add(-time.Minute)
-	s := newSite(t)
-	d := s.start(t)
-	d.ready(t)
+	s, d := readySite(t)
 	var secrets []*keyscan.Secret
 	for _, f := range s.sim.Forges() {
 		blob := f.AllKeys()[0].Key.Blob()
@@ -133,9 +127,7 @@ func TestG1PrivateKeysAreInNoFile(t *testing.T) {
 // G8: no output of the program and no file of its own has a credential.
 func TestG8CredentialsAreInNoOutput(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	d := s.start(t)
-	d.ready(t)
+	s, d := readySite(t)
 	var said strings.Builder
 	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"verify"}, {"ssh-config"}, {"config", "check"}} {
 		_, stdout, stderr := s.do(t, args...)
@@ -170,9 +162,7 @@ func TestG8CredentialsAreInNoOutput(t *testing.T) {
 
 func TestRevokeThroughTheDaemon(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	d := s.start(t)
-	d.ready(t)
+	s, d := readySite(t)
 	for range 2 { // idempotent
 		if code, stdout, stderr := s.do(t, "revoke"); code != 0 || !strings.Contains(stdout, "no key") {
 			t.Fatalf("exit status %d: %s%s", code, stdout, stderr)
@@ -194,11 +184,7 @@ func TestRevokeThroughTheDaemon(t *testing.T) {
 
 func TestRevokeFromTheJournal(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	d := s.start(t)
-	d.ready(t)
-	d.signal(t, syscall.SIGKILL)
-	d.exit(t)
+	s := crashedSite(t)
 
 	code, stdout, stderr := s.do(t, "status")
 	if code != 1 || !strings.Contains(stdout, "8 keys may remain") || !strings.Contains(stderr, "not running") {
@@ -216,11 +202,7 @@ func TestRevokeFromTheJournal(t *testing.T) {
 
 func TestRevokeWithoutAConfigurationSaysWhatRemains(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	d := s.start(t)
-	d.ready(t)
-	d.signal(t, syscall.SIGKILL)
-	d.exit(t)
+	s := crashedSite(t)
 	s.rewrite(t, "fleet: test", "flet: test")
 	code, _, stderr := s.do(t, "revoke")
 	if code != 3 || !strings.Contains(stderr, "8 keys may remain") {
@@ -235,11 +217,7 @@ func TestRevokeWithoutAConfigurationSaysWhatRemains(t *testing.T) {
 // G9: a journal of another machine is not taken for an empty one.
 func TestG9RevokeDoesNotClaimAnotherMachinesKeysGone(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	d := s.start(t)
-	d.ready(t)
-	d.signal(t, syscall.SIGKILL)
-	d.exit(t)
+	s := crashedSite(t)
 	s.rewrite(t, "machine: m1", "machine: m2")
 	code, stdout, stderr := s.do(t, "revoke")
 	if code != 3 || !strings.Contains(stderr, "8 keys may remain") || !strings.Contains(stderr, "of machine m1") || stdout != "" {
@@ -254,9 +232,7 @@ func TestG9RevokeDoesNotClaimAnotherMachinesKeysGone(t *testing.T) {
 // An idle client holds neither the exit nor the revocation.
 func TestIdleClientsDoNotHoldTheExit(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	d := s.start(t)
-	d.ready(t)
+	s, d := readySite(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for _, name := range []string{"agent.sock", "control.sock"} {
@@ -276,9 +252,7 @@ func TestIdleClientsDoNotHoldTheExit(t *testing.T) {
 // for its clock, at stop one delete per registration and one list per target.
 func TestRequestsOfALife(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	d := s.start(t)
-	d.ready(t)
+	s, d := readySite(t)
 	count := func() map[string]int {
 		n := map[string]int{}
 		for _, f := range s.sim.Forges() {

@@ -18,9 +18,7 @@ import (
 
 func TestSecondDaemonIsRefused(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	d := s.start(t)
-	d.ready(t)
+	s, d := readySite(t)
 	code, _, stderr := s.do(t, "run")
 	if code != 1 || !strings.Contains(stderr, "in use by another process") || !strings.Contains(stderr, "next:") {
 		t.Errorf("exit status %d: %s", code, stderr)
@@ -185,11 +183,7 @@ func TestJournalOfAnotherMachineIsSetAside(t *testing.T) {
 
 func TestConfigurationChangedBetweenRuns(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	d := s.start(t)
-	d.ready(t)
-	d.signal(t, syscall.SIGKILL)
-	d.exit(t)
+	s := crashedSite(t)
 	s.rewrite(t, "      - acme/web\n", "")
 	s.rewrite(t, "fleet: test", "fleet: other")
 	s.rewrite(t, "name: gitea", "name: teapot")

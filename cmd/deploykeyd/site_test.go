@@ -69,6 +69,24 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
+// readySite is a site whose daemon is ready.
+func readySite(t *testing.T) (*site, *daemon) {
+	t.Helper()
+	s := newSite(t)
+	d := s.start(t)
+	d.ready(t)
+	return s, d
+}
+
+// crashedSite is a site whose daemon was killed when all was ready.
+func crashedSite(t *testing.T) *site {
+	t.Helper()
+	s, d := readySite(t)
+	d.signal(t, syscall.SIGKILL)
+	d.exit(t)
+	return s
+}
+
 func (s *site) startForges(t *testing.T, o forgesim.Options) {
 	t.Helper()
 	sim, err := forgesim.Start(t.Context(), o)
