@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -50,6 +51,33 @@ func TestLife(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(s.runDir(), "agent.sock")); err == nil {
 		t.Error("the socket is left behind")
+	}
+}
+
+// The way that the README shows: everything in one folder, by relative paths.
+func TestRelativePaths(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	here := func(args ...string) *exec.Cmd {
+		c := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], append(args, "--run-dir", "run", "--state-dir", "state", "--config", "deploykeyd.yaml")...)
+		c.Dir, c.Env = s.dir, append(os.Environ(), asProgram+"=1")
+		return c
+	}
+	d := s.launch(t, here("run"))
+	if code, _, stderr := finish(t, here("wait", "--timeout", "50s")); code != 0 {
+		t.Fatalf("wait: exit status %d: %s", code, stderr)
+	}
+	if code, _, stderr := finish(t, here("ssh-config", "--write", "--file", "ssh_config", "--known-hosts", "known_hosts")); code != 0 {
+		t.Fatalf("ssh-config: exit status %d: %s", code, stderr)
+	}
+	git := exec.CommandContext(t.Context(), "git", "ls-remote", s.url(provision.GitHub, "acme/web"))
+	git.Dir = s.dir
+	git.Env = append(os.Environ(), "GIT_SSH_COMMAND=ssh -o BatchMode=yes -F ssh_config")
+	if code, _, stderr := finish(t, git); code != 0 {
+		t.Errorf("git: exit status %d: %s", code, stderr)
+	}
+	if code := d.terminate(t); code != 0 {
+		t.Errorf("exit status %d", code)
 	}
 }
 

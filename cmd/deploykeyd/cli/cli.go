@@ -109,6 +109,9 @@ forge, 4 not ready in time.`,
   deploykeyd config check
   deploykeyd run
   deploykeyd wait --timeout 2m && git clone git@git.acme.example:acme/api.git`,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return absolute(&o.runDir, &o.stateDir)
+		},
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,

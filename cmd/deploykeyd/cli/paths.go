@@ -20,3 +20,16 @@ func (o *options) agentSocket() string   { return filepath.Join(o.runDir, "agent
 func (o *options) controlSocket() string { return filepath.Join(o.runDir, "control.sock") }
 func (o *options) verifyDir() string     { return filepath.Join(o.runDir, "verify") }
 func (o *options) journal() string       { return filepath.Join(o.stateDir, "journal.db") }
+
+// absolute makes paths independent of the working directory: ssh and git get
+// them too, and run elsewhere.
+func absolute(paths ...*string) error {
+	for _, path := range paths {
+		whole, err := filepath.Abs(*path)
+		if err != nil {
+			return err
+		}
+		*path = whole
+	}
+	return nil
+}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -29,12 +28,11 @@ every change of the configuration.`,
 			if err != nil {
 				return err
 			}
-			socket, err := filepath.Abs(o.agentSocket())
-			if err != nil {
+			if err := absolute(&file, &knownHosts); err != nil {
 				return err
 			}
 			list := hosts(cfg)
-			options := sshconfig.Options{AgentSocket: socket, KnownHosts: knownHosts, Users: cfg.Users}
+			options := sshconfig.Options{AgentSocket: o.agentSocket(), KnownHosts: knownHosts, Users: cfg.Users}
 			if !write {
 				text, err := sshconfig.Config(list, options)
 				if err != nil {
