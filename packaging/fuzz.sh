@@ -17,7 +17,21 @@ if [ -z "$targets" ]; then
 	exit 1
 fi
 
+# Go before 1.27 sometimes reports the end of the given time itself as a failure
+# (go.dev/issue/75804): a bare "context deadline exceeded" without a failing
+# input. That alone is let pass, after the seeds have been run once more. A
+# number of executions, such as 2000x, has no end of time and no such report.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 printf '%s\n' "$targets" | while read -r package name; do
 	echo "== $name in $package for $time"
-	go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "$package" </dev/null
+	if go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "$package" >"$log" 2>&1 </dev/null; then
+		cat "$log"
+		continue
+	fi
+	cat "$log"
+	grep -q 'context deadline exceeded' "$log" || exit 1
+	if grep -qE 'Failing input|panic:|_test\.go:[0-9]' "$log"; then exit 1; fi
+	echo "== only the end of time was reported; running the seeds of $name again"
+	go test -count=1 -run "^$name\$" "$package" </dev/null
 done
