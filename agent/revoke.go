@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -193,7 +194,7 @@ func (l *leftover) settleBy(ctx context.Context) {
 	var retry backoff
 	for {
 		err := l.settle(ctx)
-		if err == nil || !provision.ClassOf(err).Retryable() || isMayLand(err) {
+		if err == nil || !provision.ClassOf(err).Retryable() || errors.Is(err, errMayLand) {
 			return
 		}
 		if !pause(ctx, retry.after(err)) {

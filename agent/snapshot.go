@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"slices"
 	"strings"
 )
@@ -56,5 +55,3 @@ func StatusOf(records []Record, unreadable error) Status {
 	}
 	return s
 }
-
-func isMayLand(err error) bool { return errors.Is(err, errMayLand) }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
@@ -210,8 +209,7 @@ func (d *demo) extractKeys(ctx context.Context) ([]*keyscan.Secret, error) {
 			if found[k.Key] != nil {
 				continue
 			}
-			blob := k.Key.Blob()
-			secret, err := keyscan.Extract(d.agent.pid(), ed25519.PublicKey(blob[len(blob)-ed25519.PublicKeySize:]))
+			secret, err := keyscan.Extract(d.agent.pid(), k.Key.Blob())
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", k.Key.Fingerprint(), err)
 			}

@@ -16,9 +16,13 @@ import (
 // seed and public half side by side.
 var ErrNotFound = errors.New("no private key beside the public one in the process's memory")
 
-// Extract finds the private half of public in the memory of process pid. It
-// needs the right to read that memory: root's.
-func Extract(pid int, public ed25519.PublicKey) (*Secret, error) {
+// Extract finds the private half of the Ed25519 key whose SSH wire form is given
+// in the memory of process pid. It needs the right to read that memory: root's.
+func Extract(pid int, wire []byte) (*Secret, error) {
+	if len(wire) < ed25519.PublicKeySize {
+		return nil, ErrNotFound
+	}
+	public := ed25519.PublicKey(wire[len(wire)-ed25519.PublicKeySize:]) // RFC 8709, section 4
 	regions, err := writableRegions(pid)
 	if err != nil {
 		return nil, err

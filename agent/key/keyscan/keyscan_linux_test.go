@@ -2,7 +2,6 @@ package keyscan_test
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -21,8 +20,7 @@ func TestSearchFindsEveryForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wire := k.Public()
-	secret, err := keyscan.Extract(os.Getpid(), ed25519.PublicKey(wire[len(wire)-ed25519.PublicKeySize:]))
+	secret, err := keyscan.Extract(os.Getpid(), k.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +59,7 @@ func TestSearchFindsEveryForm(t *testing.T) {
 	}
 
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "harmless"), wire, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "harmless"), k.Public(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if report, err := keyscan.Search(t.Context(), dir, time.Time{}, secret); err != nil || report.Read != 1 || len(report.Hits) != 0 {
@@ -79,8 +77,7 @@ func TestSearchSkipsTheKernelsFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wire := k.Public()
-	secret, err := keyscan.Extract(os.Getpid(), ed25519.PublicKey(wire[len(wire)-ed25519.PublicKeySize:]))
+	secret, err := keyscan.Extract(os.Getpid(), k.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,8 +94,7 @@ func TestSearchProcessReadsDeletedOpenFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wire := k.Public()
-	secret, err := keyscan.Extract(os.Getpid(), ed25519.PublicKey(wire[len(wire)-ed25519.PublicKeySize:]))
+	secret, err := keyscan.Extract(os.Getpid(), k.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,8 +124,7 @@ func TestExtractNeedsThePrivateHalf(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.Wipe()
-	wire := k.Public()
-	if _, err := keyscan.Extract(os.Getpid(), ed25519.PublicKey(wire[len(wire)-ed25519.PublicKeySize:])); err == nil {
+	if _, err := keyscan.Extract(os.Getpid(), k.Public()); err == nil {
 		t.Error("a wiped key was found in memory")
 	}
 }
