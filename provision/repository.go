@@ -80,8 +80,11 @@ func (r Repository) cut() (owner, name string) {
 	return string(r[:i]), string(r[i+1:])
 }
 
-// Same reports whether a and b name one repository. Every supported forge finds
-// repositories without regard to letter case.
+// Same reports whether a and b name one repository. No supported forge can have
+// two whose paths differ in letter case alone: GitHub does not tell them apart
+// (github/docs, pull request 32962), GitLab and Gitea find and compare paths in
+// lower case (GitLab: routable.rb; Gitea: cmd/serv.go), and Bitbucket makes
+// slugs of lower-case letters and project keys of upper-case ones.
 func Same(a, b Repository) bool { return strings.EqualFold(string(a), string(b)) }
 
 // ParseClonePath returns the repository that the path of a git command names:
@@ -92,8 +95,8 @@ func ParseClonePath(k Kind, path string) (Repository, error) {
 	p := strings.TrimPrefix(path, "/")
 	p = strings.TrimSuffix(p, "/")
 	p = strings.TrimSuffix(p, ".git")
-	if k == BitbucketDataCenter {
-		p = strings.TrimPrefix(p, "scm/")
+	if rest, ok := strings.CutPrefix(p, "scm/"); ok && k == BitbucketDataCenter && strings.Contains(rest, "/") {
+		p = rest // without a second slash, SCM is the project
 	}
 	return ParseRepository(k, p)
 }

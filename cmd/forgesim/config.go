@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"deploykeyd/provision"
 	"deploykeyd/provision/forgesim"
 )
 
@@ -24,34 +23,34 @@ func writeConfig(sim *forgesim.Sim, o options) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Written by forgesim for forges that end with it.\nfleet: demo\nusers: [%s]\nforges:\n", strconv.Quote(o.user))
 	for _, f := range sim.Forges() {
-		token := filepath.Join(filepath.Dir(path), string(f.Kind())+".token")
-		_, secret := f.Credential()
-		if err := writeFile(token, secret+"\n", 0o600); err != nil {
+		entries, err := entriesOf(f, o, filepath.Dir(path))
+		if err != nil {
 			return err
 		}
-		writeForge(&b, f, token, o.repositories)
+		for _, e := range entries {
+			writeEntry(&b, f, e)
+		}
 	}
 	return writeFile(path, b.String(), 0o644)
 }
 
-func writeForge(b *strings.Builder, f *forgesim.Forge, token string, repositories []string) {
-	fmt.Fprintf(b, "  - name: %[1]s\n    kind: %[1]s\n    url: %s\n    ssh: %s\n", f.Kind(), f.URL(), f.SSH())
+func writeEntry(b *strings.Builder, f *forgesim.Forge, e entry) {
+	fmt.Fprintf(b, "  - name: %s\n    kind: %s\n    url: %s\n    ssh: %s\n", e.name, f.Kind(), f.URL(), f.SSH())
 	b.WriteString("    host_keys:\n")
 	for _, k := range f.HostKeys() {
 		fmt.Fprintf(b, "      - %s\n", k)
 	}
 	b.WriteString("    credential:\n")
-	if username, _ := f.Credential(); username != "" {
-		fmt.Fprintf(b, "      username: %s\n", strconv.Quote(username))
+	for _, line := range e.credential {
+		fmt.Fprintf(b, "      %s\n", line)
 	}
-	fmt.Fprintf(b, "      token: {file: %s}\n    repositories:\n", strconv.Quote(token))
-	for _, r := range repositories {
-		if r != writable {
+	b.WriteString("    repositories:\n")
+	for _, r := range e.repositories {
+		if r == writable {
+			fmt.Fprintf(b, "      - {repository: %s, access: write}\n", r)
+		} else {
 			fmt.Fprintf(b, "      - %s\n", r)
 		}
-	}
-	if provision.TraitsOf(f.Kind()).WriteAccess {
-		fmt.Fprintf(b, "      - {repository: %s, access: write}\n", writable)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os/user"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -25,6 +26,9 @@ Examples:
   forgesim --config-out demo/deploykeyd.yaml
   deploykeyd run --config demo/deploykeyd.yaml
 
+  # the same with a GitHub App and an OAuth consumer of Bitbucket Cloud
+  forgesim --config-out demo/deploykeyd.yaml --credentials app,oauth
+
   # forges with names, fixed ports and a far-away feel
   forgesim --names --http gitea=127.0.0.1:3000 --ssh gitea=127.0.0.1:2222 --latency 50ms
 
@@ -37,6 +41,7 @@ Control API:
   GET    /requests   all API requests so far
   GET    /commands   all SSH commands so far
   POST   /faults     inject a fault: forge, name, op, repository, times, delay, retry_after, offset, status
+                     (op: any, register, list, revoke, token, lookup, ssh)
   DELETE /faults     remove all faults
   POST   /release    let held replies go
 
@@ -49,7 +54,7 @@ type options struct {
 	names, verbose                            bool
 	latency                                   time.Duration
 	pageSize                                  int
-	repositories                              []string
+	repositories, credentials                 []string
 	listen                                    map[provision.Kind]forgesim.Listen
 }
 
@@ -64,6 +69,7 @@ func parse(args []string, stdout io.Writer) (options, error) {
 	f.SetOutput(io.Discard) // errors are printed by the caller, once
 	f.StringVar(&o.configOut, "config-out", "", "write a configuration for deploykeyd to this `file`, and credentials beside it")
 	f.StringVar(&o.user, "user", "", "the `user` whom that configuration lets use the keys (default: who runs forgesim)")
+	f.StringSliceVar(&o.credentials, "credentials", []string{formToken}, "the `forms` of that configuration's credentials: token, app (GitHub), oauth (Bitbucket Cloud)")
 	f.StringSliceVar(&o.repositories, "repositories", []string{"acme/api", "acme/web"}, "repositories on each forge, besides "+writable)
 	f.StringVar(&o.dir, "dir", "", "keep bare repositories and host keys in this `folder` (default: a temporary one)")
 	f.BoolVar(&o.names, "names", false, "call the forges gitea.test, github.test and bitbucket-cloud.test")
@@ -103,6 +109,14 @@ func (o *options) complete(web, ssh map[string]string) error {
 			return fmt.Errorf("--ssh: %w", err)
 		}
 		o.listen[k] = forgesim.Listen{HTTP: o.listen[k].HTTP, SSH: address}
+	}
+	for _, form := range o.credentials {
+		if !slices.Contains([]string{formToken, formApp, formOAuth}, form) {
+			return fmt.Errorf("--credentials: unknown form %q: one of %s, %s, %s", form, formToken, formApp, formOAuth)
+		}
+		if form != formToken && o.configOut == "" {
+			return fmt.Errorf("--credentials %s: whoever is to use it learns of it from the configuration: add --config-out", form)
+		}
 	}
 	if o.user == "" {
 		u, err := user.Current()

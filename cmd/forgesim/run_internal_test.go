@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"net/http"
 	"os"
@@ -160,6 +162,41 @@ func TestRunWithNames(t *testing.T) {
 	}
 }
 
+// TestRunWithExchanges writes a configuration with an App and an OAuth consumer,
+// one entry for each owner, whose secrets only their owner may read.
+func TestRunWithExchanges(t *testing.T) {
+	r := launch(t, "--credentials", "app,oauth", "--repositories", "acme/api,other/web,acme/web", "--config-out", "DIR/c.yaml", "--user", "jenkins")
+	r.output.await(t, "/faults -d")
+	config := r.read(t, "c.yaml")
+	for _, want := range []string{
+		"- name: gitea\n", "- name: github\n", "- name: github-other\n", "- name: bitbucket-cloud\n", "- name: bitbucket-cloud-other\n",
+		`token: {file: "` + r.dir + `/gitea.token"}`, "      app_id: 1\n      private_key: {file: \"" + r.dir + "/github.pem\"}\n    repositories:\n      - acme/api\n      - acme/web\n      - {repository: acme/releases, access: write}\n",
+		`client_secret: {file: "` + r.dir + `/bitbucket-cloud.secret"}`, `client_secret: {file: "` + r.dir + `/bitbucket-cloud-other.secret"}` + "\n    repositories:\n      - other/web\n",
+	} {
+		if !strings.Contains(config, want) {
+			t.Errorf("the configuration lacks %q:\n%s", want, config)
+		}
+	}
+	if strings.Contains(config, "username") || strings.Count(config, "app_id: 1\n") != 2 || strings.Count(config, "client_id: ") != 2 {
+		t.Error(config)
+	}
+	for _, name := range []string{"github.pem", "bitbucket-cloud.secret", "bitbucket-cloud-other.secret", "gitea.token"} {
+		if info, err := os.Stat(filepath.Join(r.dir, name)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	block, _ := pem.Decode([]byte(r.read(t, "github.pem")))
+	if block == nil || block.Type != "RSA PRIVATE KEY" {
+		t.Fatal("github.pem is not in GitHub's form")
+	}
+	if _, err := x509.ParsePKCS1PrivateKey(block.Bytes); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(r.dir, "github.token")); err == nil {
+		t.Error("a token was written that nobody uses")
+	}
+}
+
 func TestBadCalls(t *testing.T) {
 	for _, c := range []struct {
 		args   []string
@@ -170,6 +207,8 @@ func TestBadCalls(t *testing.T) {
 		{[]string{"argument"}, exitUsage, "unexpected argument"},
 		{[]string{"--http", "gogs=127.0.0.1:0"}, exitUsage, "unknown forge kind"},
 		{[]string{"--ssh", "gogs=127.0.0.1:0"}, exitUsage, "unknown forge kind"},
+		{[]string{"--credentials", "password"}, exitUsage, "unknown form"},
+		{[]string{"--credentials", "app"}, exitUsage, "add --config-out"},
 		{[]string{"--control", "0.0.0.0:0"}, exitFailed, "loopback"},
 		{[]string{"--repositories", "no-owner"}, exitFailed, "has no owner"},
 		{[]string{"--config-out", "/dev/null/x/y"}, exitFailed, "write configuration"},

@@ -12,13 +12,35 @@ import (
 	"deploykeyd/provision/internal/rest"
 )
 
-// What a person can do about a refusal.
-const (
-	nextRight = "give the API token the scopes admin:repository:bitbucket, write:ssh-key:bitbucket and delete:ssh-key:bitbucket, and its account admin permission on the repository; access tokens cannot manage access keys"
-	nextName  = "check the workspace's and repository's names; if they are right, give the token's account admin permission on the repository"
-	nextNew   = "the key belongs to an account, or was deleted within the last 30 days: a new keypair is needed"
-	nextToken = "; an API token expires after a year at most and needs its account's e-mail address as username"
-)
+// nextNew is what a person can do about a key that the forge refuses.
+const nextNew = "the key belongs to an account, or was deleted within the last 30 days: a new keypair is needed"
+
+// advice is what a person can do about the refusals that depend on the kind of
+// credential.
+type advice struct {
+	right, name string
+	token       func(next string) string // for a refused credential
+}
+
+func adviceForToken() advice {
+	return advice{
+		right: "give the API token the scopes admin:repository:bitbucket, write:ssh-key:bitbucket and delete:ssh-key:bitbucket, and its account admin permission on the repository; access tokens cannot manage access keys",
+		name:  "check the workspace's and repository's names; if they are right, give the token's account admin permission on the repository",
+		token: func(next string) string {
+			return next + "; an API token expires after a year at most and needs its account's e-mail address as username"
+		},
+	}
+}
+
+func adviceForOAuth() advice {
+	return advice{
+		right: "give the OAuth consumer the permission Repositories: admin; a change of it invalidates the keys that it has added",
+		name:  "check the workspace's and repository's names; if they are right, the OAuth consumer must belong to that workspace",
+		token: func(string) string {
+			return "see that the OAuth consumer still exists: the forge refuses a token that it has just given for it"
+		},
+	}
+}
 
 // shortestPause is the wait after a refusal that names no time: the limit is
 // counted over an hour ("API request limits").
@@ -54,7 +76,7 @@ func (p problem) text() string {
 
 // refine classes a refusal by its status and the names of the fields that were
 // refused. Messages may be localised: they are shown, not understood.
-func refine(r rest.Reply, e *provision.Error) {
+func (a advice) refine(r rest.Reply, e *provision.Error) {
 	var p problem
 	if !r.JSON(&p) {
 		p = problem{}
@@ -68,11 +90,11 @@ func refine(r rest.Reply, e *provision.Error) {
 			e.Class, e.Next = provision.Exists, nextNew
 		}
 	case http.StatusUnauthorized:
-		e.Next += nextToken
+		e.Next = a.token(e.Next)
 	case http.StatusForbidden:
-		e.Next = nextRight
+		e.Next = a.right
 	case http.StatusNotFound:
-		e.Next = nextName
+		e.Next = a.name
 	case http.StatusTooManyRequests:
 		if e.RetryAfter == 0 {
 			e.RetryAfter = shortestPause

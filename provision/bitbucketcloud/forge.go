@@ -19,7 +19,7 @@ import (
 	"deploykeyd/provision/internal/rest"
 )
 
-// Options describe Bitbucket Cloud.
+// Options describe Bitbucket Cloud. Either Credential or OAuth is set.
 type Options struct {
 	Name string // of the forge in the configuration
 	URL  string // empty means https://api.bitbucket.org
@@ -27,9 +27,18 @@ type Options struct {
 	// the credential is; empty for an OAuth access token.
 	Username   string
 	Credential credential.Source
+	OAuth      *OAuth            // an OAuth consumer in the token's place
 	Transport  http.RoundTripper // nil: one with a pool of its own
 	Logger     *slog.Logger      // nil: no logs
 	UserAgent  string            // such as "deploykeyd/1.0"
+}
+
+// OAuth is an OAuth consumer that is marked as private and has the permission
+// Repositories: admin. Bitbucket invalidates the keys that were added through a
+// consumer when that consumer is changed later.
+type OAuth struct {
+	ID     string            // the consumer's key
+	Secret credential.Source // the consumer's secret
 }
 
 // Forge is Bitbucket Cloud. It is safe for concurrent use.
@@ -50,22 +59,59 @@ func New(o Options) (*Forge, error) {
 	if root == "" {
 		root = provision.TraitsOf(provision.BitbucketCloud).DefaultURL
 	}
-	client, err := rest.New(rest.Options{
+	advice := adviceForToken()
+	options := rest.Options{
 		Kind:       provision.BitbucketCloud,
 		Forge:      o.Name,
 		Root:       root + "/2.0",
 		Credential: o.Credential,
 		Authorize:  authorizer(o.Username),
-		Refine:     refine,
 		ClockPath:  "/user", // outside the limit of /2.0/repositories
 		Transport:  o.Transport,
 		Logger:     o.Logger,
 		UserAgent:  o.UserAgent,
-	})
+	}
+	if o.OAuth != nil {
+		if err := signIn(o, root, &options); err != nil {
+			return nil, err
+		}
+		advice = adviceForOAuth()
+	}
+	options.Refine = advice.refine
+	client, err := rest.New(options)
 	if err != nil {
 		return nil, err
 	}
 	return &Forge{client: client}, nil
+}
+
+// hostedSite is where the hosted service hands out tokens; elsewhere the API's
+// host does.
+const hostedSite = "https://bitbucket.org"
+
+// signIn makes the client get its tokens as o.OAuth.
+func signIn(o Options, root string, client *rest.Options) error {
+	switch {
+	case o.Credential != nil || o.Username != "":
+		return errors.New("both a token and an OAuth consumer: name one of them")
+	case o.OAuth.ID == "":
+		return errors.New("oauth: no client id: write the consumer's key")
+	case o.OAuth.Secret == nil:
+		return errors.New("oauth: no client secret: name the file, environment variable, systemd credential or command that gives it")
+	}
+	site := *client
+	site.Root = root
+	if root == provision.TraitsOf(provision.BitbucketCloud).DefaultURL {
+		site.Root = hostedSite
+	}
+	doer, err := rest.NewDoer(site)
+	if err != nil {
+		return err
+	}
+	client.Credential = credential.OAuthClient(credential.OAuthOptions{
+		Doer: doer, URL: site.Root + "/site/oauth2/access_token", ID: o.OAuth.ID, Secret: o.OAuth.Secret,
+	})
+	return nil
 }
 
 // authorizer returns how the credential is sent: an API token as the password

@@ -12,7 +12,7 @@ func clockCases() []testCase {
 		{name: "time by a request of its own", run: timeAsked},
 		{name: "time by the last reply", run: timeSeen},
 		{name: "time of a forge that is wrong", run: timeWrong},
-		{name: "time that jumps", run: timeJumps},
+		{name: "time that jumps", token: true, run: timeJumps},
 		{name: "time goes on", virtual: true, run: timeGoesOn},
 		{name: "time of a forge that does not say", run: timeUnknown},
 		{name: "time of a forge that is mad", run: timeMad},
@@ -33,7 +33,12 @@ func (b *bench) wantTime(offset time.Duration) {
 	}
 }
 
-func (b *bench) allRequests() int { return len(b.sim.Requests()) - b.before }
+// allRequests returns how many requests of the case the forge saw beside those
+// of exchanges.
+func (b *bench) allRequests() int {
+	all := len(b.sim.Requests()) - b.before
+	return all - b.requests(forgesim.OpToken) - b.requests(forgesim.OpLookup)
+}
 
 func timeAsked(b *bench) {
 	b.wantTime(0)
@@ -57,7 +62,7 @@ func timeSeen(b *bench) {
 func timeWrong(b *bench) {
 	for _, offset := range []time.Duration{5 * time.Hour, -7 * time.Hour, 0} {
 		remove := b.sim.Inject(forgesim.Fault{Name: forgesim.WrongDate, Offset: offset})
-		b.forge = b.login(b.sim.Credential())
+		b.forge = b.enter()
 		b.list(b.repo)
 		b.wantTime(offset)
 		remove()

@@ -11,9 +11,6 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
-	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -24,24 +21,28 @@ import (
 	"deploykeyd/provision/forgesim"
 )
 
-// Login says how an adapter reaches the emulated forge.
-type Login struct {
-	Name      string // of the forge in the configuration
-	URL       string
-	Username  string // empty where the forge takes a token alone
-	TokenFile string // only this process may read it
-	Transport http.RoundTripper
-	UserAgent string
-}
-
 // Opener makes an adapter.
 type Opener func(t *testing.T, l Login) provision.Forge
 
-// Run runs the whole suite.
+// Run runs the whole suite with a token.
 func Run(t *testing.T, kind provision.Kind, open Opener) {
 	t.Helper()
+	run(t, kind, open, nil, cases())
+}
+
+// RunExchange runs the suite with a credential that is exchanged for access
+// tokens, an App of GitHub or an OAuth consumer of Bitbucket Cloud, and in place
+// of the cases that are about tokens those that are about exchanges.
+func RunExchange(t *testing.T, kind provision.Kind, open Opener) {
+	t.Helper()
+	all := slices.DeleteFunc(cases(), func(c testCase) bool { return c.token })
+	run(t, kind, open, newHolder(t, kind), slices.Concat(all, exchangeCases()))
+}
+
+func run(t *testing.T, kind provision.Kind, open Opener, h *holder, all []testCase) {
+	t.Helper()
 	t.Run("virtual", func(t *testing.T) {
-		for _, c := range cases() {
+		for _, c := range all {
 			t.Run(c.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					pass(untilNow)
@@ -50,7 +51,8 @@ func Run(t *testing.T, kind provision.Kind, open Opener) {
 						t.Fatal(err)
 					}
 					defer closeSim(t, sim)
-					runCase(t, c, sim.Forge(kind), open, true)
+					h.join(sim.Forge(kind))
+					runCase(t, c, sim.Forge(kind), open, h, true)
 				})
 			})
 		}
@@ -61,9 +63,10 @@ func Run(t *testing.T, kind provision.Kind, open Opener) {
 			t.Fatal(err)
 		}
 		defer closeSim(t, sim)
-		for _, c := range cases() {
+		h.join(sim.Forge(kind))
+		for _, c := range all {
 			if !c.virtual {
-				t.Run(c.name, func(t *testing.T) { runCase(t, c, sim.Forge(kind), open, false) })
+				t.Run(c.name, func(t *testing.T) { runCase(t, c, sim.Forge(kind), open, h, false) })
 			}
 		}
 	})
@@ -90,7 +93,9 @@ func closeSim(t *testing.T, sim *forgesim.Sim) {
 // testCase is one behaviour.
 type testCase struct {
 	name    string
-	virtual bool // too long for real time, or looks into the transport
+	virtual bool // too long for real time, looks into the transport, or spoils the forge for others
+	token   bool // about a token that is the credential itself
+	warm    bool // its faults are not to meet an exchange
 	run     func(b *bench)
 }
 
@@ -105,7 +110,8 @@ type bench struct {
 	kind    provision.Kind
 	traits  provision.Traits
 	sim     *forgesim.Forge
-	open    Opener
+	opener  Opener
+	holder  *holder // nil when a token is used
 	forge   *witness
 	target  provision.Target
 	repo    string
@@ -115,51 +121,28 @@ type bench struct {
 	before  int            // requests made before this case
 }
 
-func runCase(t *testing.T, c testCase, sim *forgesim.Forge, open Opener, virtual bool) {
+func runCase(t *testing.T, c testCase, sim *forgesim.Forge, open Opener, h *holder, virtual bool) {
 	t.Helper()
 	b := &bench{
-		T: t, kind: sim.Kind(), traits: provision.TraitsOf(sim.Kind()), sim: sim, open: open,
-		before: len(sim.Requests()),
+		T: t, kind: sim.Kind(), traits: provision.TraitsOf(sim.Kind()), sim: sim,
+		opener: open, holder: h,
 	}
 	if virtual {
 		b.spy = &spy{T: t, inner: sim.Transport()}
 	}
 	b.repo = b.addRepository(c.name)
 	b.target = provision.RepositoryTarget(provision.Repository(b.repo))
-	b.forge = b.login(sim.Credential())
+	b.forge = b.enter()
 	b.addForeign(b.repo, "someone's laptop")
+	if c.warm && h != nil {
+		b.list(b.repo)
+	}
+	b.before = len(sim.Requests())
 	c.run(b)
 	sim.ClearFaults()
 	sim.SetPolicy(true)
 	b.checkForeign()
 	b.checkRequests()
-}
-
-// login returns an adapter that uses a credential, watched.
-func (b *bench) login(username, token string) *witness {
-	b.Helper()
-	w, _ := b.loginFile(username, token)
-	return w
-}
-
-// loginFile is login that tells where the token is, so that it can be replaced.
-func (b *bench) loginFile(username, token string) (w *witness, file string) {
-	b.Helper()
-	file = filepath.Join(b.TempDir(), "token")
-	b.writeToken(file, token)
-	l := Login{Name: "forge-under-test", URL: b.sim.URL(), Username: username, TokenFile: file, UserAgent: "deploykeyd/conform"}
-	if b.spy != nil {
-		l.Transport = b.spy
-	}
-	return &witness{bench: b, inner: b.open(b.T, l)}, file
-}
-
-func (b *bench) writeToken(file, token string) {
-	b.Helper()
-	b.secrets = append(b.secrets, token)
-	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
-		b.Fatal(err)
-	}
 }
 
 func (b *bench) addRepository(name string) string {
@@ -289,9 +272,19 @@ func (b *bench) checkRequests() {
 	}
 }
 
+// jwtBegin is how every JWT begins: {" in base64.
+const jwtBegin = "eyJ"
+
 func (b *bench) wantNoSecret(what, text string) {
 	b.Helper()
-	for _, s := range b.secrets {
+	secrets := b.secrets
+	if b.holder != nil {
+		secrets = slices.Concat(secrets, b.sim.IssuedTokens())
+		if strings.Contains(text, jwtBegin) {
+			b.Errorf("%s shows a JWT: %s", what, text)
+		}
+	}
+	for _, s := range secrets {
 		if strings.Contains(text, s) {
 			b.Errorf("%s shows the credential: %s", what, text)
 		}

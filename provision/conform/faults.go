@@ -24,7 +24,7 @@ func faultCases() []testCase {
 		{name: "reply too large", run: func(b *bench) { lost(b, forgesim.Fault{Name: forgesim.OversizedReply}, 1) }},
 		{name: "reply cut short", run: func(b *bench) { lost(b, forgesim.Fault{Name: forgesim.TruncatedReply}, 1) }},
 		{name: "late effect", virtual: true, run: lateEffect},
-		{name: "trouble that stays", virtual: true, run: troubleStays},
+		{name: "trouble that stays", virtual: true, warm: true, run: troubleStays},
 		{name: "slow reply past the deadline", virtual: true, run: slowPastDeadline},
 		{name: "slow reply past all patience", virtual: true, run: slowPastPatience},
 		{name: "held reply", virtual: true, run: heldReply},

@@ -20,7 +20,7 @@ func registerCases() []testCase {
 		{name: "register many at once", run: registerMany},
 		{name: "register what cannot be", run: registerNonsense},
 		{name: "register after the end", run: registerCancelled},
-		{name: "register with a replaced credential", run: registerReplacedCredential},
+		{name: "register with a replaced credential", token: true, run: registerReplacedCredential},
 	}
 }
 
@@ -165,7 +165,7 @@ func registerCancelled(b *bench) {
 
 func registerReplacedCredential(b *bench) {
 	username, old := b.sim.Credential()
-	forge, file := b.loginFile(username, old)
+	forge, file := b.enterFile()
 	b.forge = forge
 	b.list(b.repo)
 	fresh := "fresh-" + strings.Repeat("0123456789abcdef", 2)
@@ -176,7 +176,7 @@ func registerReplacedCredential(b *bench) {
 	}
 	b.sim.RevokeToken(old)
 	defer b.sim.AddToken(forgesim.Token{Username: username, Secret: old, Admin: true})
-	b.writeToken(file, fresh)
+	b.writeSecret(file, fresh)
 	r := b.request()
 	b.register(r)
 	b.wantCount(r.Key, 1)

@@ -15,7 +15,7 @@ func revokeCases() []testCase {
 		{name: "revoke by an id of another repository", run: revokeForeignID},
 		{name: "revoke by an id of another key", run: revokeOtherKeysID},
 		{name: "revoke after a passing trouble", run: revokeRecovers},
-		{name: "revoke what is hidden", run: revokeHidden},
+		{name: "revoke what is hidden", token: true, run: revokeHidden},
 	}
 }
 
@@ -75,7 +75,7 @@ func revokeNoID(b *bench) {
 // before it deletes.
 func revokeUnseen(b *bench) {
 	made := b.register(b.request())
-	b.forge = b.login(b.sim.Credential())
+	b.forge = b.enter()
 	b.revoke(made)
 	if b.requests(forgesim.OpList) == 0 {
 		b.Error("the id was sent without having been seen")

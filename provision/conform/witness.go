@@ -133,7 +133,7 @@ type spy struct {
 	inner http.RoundTripper
 
 	mu     sync.Mutex
-	bodies []string // of requests that had one
+	bodies []string // of requests that had one, save exchanges
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -150,11 +150,18 @@ func (s *spy) RoundTrip(r *http.Request) (*http.Response, error) {
 			s.Error(err)
 		}
 		s.mu.Lock()
-		s.bodies = append(s.bodies, string(body))
+		if len(body) > 0 && !isExchange(r.URL.Path) {
+			s.bodies = append(s.bodies, string(body))
+		}
 		s.mu.Unlock()
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	return s.inner.RoundTrip(r)
+}
+
+// isExchange reports whether a path is one where tokens are handed out.
+func isExchange(path string) bool {
+	return strings.HasSuffix(path, "/access_token") || strings.HasSuffix(path, "/access_tokens")
 }
 
 // basic is how a username and token travel in a header.

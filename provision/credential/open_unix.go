@@ -15,6 +15,11 @@ func openFile(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
+// openWithin is openFile for a name below root, which no link may lead out of.
+func openWithin(root *os.Root, name string) (*os.File, error) {
+	return root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+}
+
 // checkOwner allows root's files and our own: any other owner could exchange
 // the credential for one of an account that it controls.
 func checkOwner(path string, info fs.FileInfo) error {

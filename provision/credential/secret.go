@@ -5,21 +5,30 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 )
 
 // redacted is what every attempt to print a Secret gives.
 const redacted = "[redacted]"
 
-// Secret is a token or password. Whatever prints or marshals it gets
-// "[redacted]". The zero value holds no secret. Compare with Equal.
+// Secret is a token or password, with the time of its end where that is known.
+// Whatever prints or marshals it gets "[redacted]". The zero value holds no
+// secret. Compare with Equal.
 type Secret struct {
-	// A pointer: fmt prints the unexported fields of a struct that holds a
-	// Secret without asking its methods, and of a pointer it prints the address.
-	text *string
+	// A pointer, and to a string: fmt prints the unexported fields of a struct
+	// that holds a Secret without asking its methods, and of a pointer to a string
+	// it prints the address, where it would open one to a struct or slice. A
+	// panic's traceback shows the address of an argument as well.
+	text    *string
+	expires time.Time
 }
 
-// NewSecret returns the secret whose text is s.
+// NewSecret returns the secret whose text is s and whose end is not known.
 func NewSecret(s string) Secret { return Secret{text: &s} }
+
+// NewExpiring returns the secret whose text is s and that its forge refuses from
+// the time expires on, by this machine's clock.
+func NewExpiring(s string, expires time.Time) Secret { return Secret{&s, expires} }
 
 // Reveal returns the secret's text. It belongs in a request header and nowhere
 // else.
@@ -29,6 +38,10 @@ func (s Secret) Reveal() string {
 	}
 	return *s.text
 }
+
+// Expires returns when the secret ends, by this machine's clock; zero where that
+// is not known.
+func (s Secret) Expires() time.Time { return s.expires }
 
 // IsZero reports whether s holds no text.
 func (s Secret) IsZero() bool { return s.Reveal() == "" }
@@ -63,12 +76,12 @@ var (
 
 // parse checks that text can stand in a request header as it is: one line of
 // visible ASCII.
-func parse(text string) (Secret, error) {
-	if text == "" {
+func parse(text []byte) (Secret, error) {
+	if len(text) == 0 {
 		return Secret{}, errEmpty
 	}
 	plain := true
-	for _, c := range []byte(text) {
+	for _, c := range text {
 		if c == '\n' || c == '\r' {
 			return Secret{}, errSeveral
 		}
@@ -77,5 +90,5 @@ func parse(text string) (Secret, error) {
 	if !plain {
 		return Secret{}, errNotPlain
 	}
-	return NewSecret(text), nil
+	return NewSecret(string(text)), nil
 }

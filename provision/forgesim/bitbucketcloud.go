@@ -28,9 +28,21 @@ func (bitbucketCloud) admin() Token {
 
 func (bitbucketCloud) basic() bool { return true }
 
-func (bitbucketCloud) hosts() []string { return []string{"api.bitbucket.org"} }
+const (
+	bitbucketAPIHost  = "api.bitbucket.org"
+	bitbucketSiteHost = "bitbucket.org" // where OAuth tokens are handed out
+)
+
+func (bitbucketCloud) hosts() []string { return []string{bitbucketAPIHost, bitbucketSiteHost} }
 
 func (bitbucketCloud) locate(method string, path []string) route {
+	if slices.Equal(path, []string{"site", "oauth2", "access_token"}) {
+		r := route{thing: thingToken}
+		if method == http.MethodPost {
+			r.op = OpToken
+		}
+		return r
+	}
 	if len(path) >= 4 && path[0] == "2.0" && path[1] == "repositories" {
 		return locateKeys(method, "/2.0", path[2]+"/"+path[3], "deploy-keys", path[4:])
 	}
@@ -81,8 +93,15 @@ func (b bitbucketCloud) broken(_ *Forge, status int) reply {
 }
 
 func (b bitbucketCloud) answer(f *Forge, c *call) reply {
-	if c.thing == thingNone {
+	elsewhere := bitbucketSiteHost
+	if c.thing == thingToken {
+		elsewhere = bitbucketAPIHost
+	}
+	if c.thing == thingNone || c.url.Host == elsewhere {
 		return b.refuse(http.StatusNotFound, "Resource not found")
+	}
+	if c.thing == thingToken {
+		return b.issue(f, c)
 	}
 	if refusal, ok := b.authenticate(f, c); !ok {
 		return refusal
@@ -120,6 +139,9 @@ func (b bitbucketCloud) authenticate(f *Forge, c *call) (refusal reply, ok bool)
 		secret, _ = c.secret("Bearer")
 	}
 	t := f.tokenFor(c, secret)
+	if old := f.store.tokens[secret]; t == nil && old != nil && !c.revoked && !basic {
+		return b.refuse(http.StatusUnauthorized, "Access token expired. Use your refresh token to obtain a new access token."), false
+	}
 	if t == nil || basic != (t.Username != "" && !t.AccessToken) || basic && user != t.Username {
 		return b.refuse(http.StatusUnauthorized, "Token is invalid, expired, or not supported for this endpoint."), false
 	}
@@ -291,25 +313,4 @@ func (b bitbucketCloud) remove(f *Forge, c *call, r *repository) reply {
 	}
 	f.store.remove(k)
 	return reply{status: http.StatusNoContent, header: http.Header{}}
-}
-
-func (bitbucketCloud) verbs() []string {
-	return []string{"git-upload-pack", "git-receive-pack", "git-upload-archive"}
-}
-
-// config leaves filters off, so that clients meet a server without them.
-func (bitbucketCloud) config() string { return "" }
-
-func (bitbucketCloud) denied(d denial, _ peer) (string, uint32) {
-	switch d { //nolint:exhaustive // deniedNot is not denied
-	case deniedShell:
-		return "authenticated via ssh key.\n\nYou can use git to connect to Bitbucket. Shell access is disabled\n", 0
-	case deniedCommand, deniedPath:
-		return "Invalid command. You can use git to connect to Bitbucket. Shell access is disabled\n", 1
-	case deniedMissing, deniedAccess, deniedPolicy:
-		return "repository access denied. deployment key is not associated with the requested repository\n", 1
-	case deniedWrite, deniedArchived:
-		return "repository access denied. access via a deployment key is read-only.\n", 1
-	}
-	return "internal error\n", 1
 }

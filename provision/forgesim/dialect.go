@@ -34,9 +34,15 @@ type dialect interface {
 	// broken is a reply of a forge in trouble.
 	broken(f *Forge, status int) reply
 	// denied is what the SSH side says to a command that it does not run.
-	denied(d denial, p peer) (text string, exit uint32)
-	// verbs are the git commands that the SSH side runs.
+	denied(d denial, p peer) farewell
+	// verbs are the commands that the SSH side runs.
 	verbs() []string
+	// clonePath reads the path in a git command: deniedNot, or why it names no
+	// repository.
+	clonePath(path string) (provision.Repository, denial)
+	// lfsHeader is the Authorization header that stands for a token of ours, and
+	// whether the answer over SSH says when it expires.
+	lfsHeader(secret string) (header string, dated bool)
 	// config is the git configuration of a bare repository.
 	config() string
 }
@@ -65,6 +71,8 @@ const (
 	thingVersion
 	thingMeta
 	thingRateLimit
+	thingInstallation // of a GitHub App on a repository
+	thingToken        // to be handed out
 )
 
 // route is what a request is about.
@@ -210,13 +218,14 @@ func (f *Forge) base(c *call) string {
 	return f.url + c.root
 }
 
-// tokenFor returns the token with that secret, nil when it is not known or has
-// been revoked.
+// tokenFor returns the token with that secret, nil when it is not known, has
+// expired or has been revoked.
 func (f *Forge) tokenFor(c *call, secret string) *Token {
-	if c.revoked {
+	t := f.store.tokens[secret]
+	if c.revoked || t == nil || t.over(c.now) {
 		return nil
 	}
-	return f.store.tokens[secret]
+	return t
 }
 
 // forbidden reports whether deploy keys are switched off for this request.

@@ -17,8 +17,13 @@ const (
 	OpRegister Op = "register"
 	OpList     Op = "list"
 	OpRevoke   Op = "revoke"
-	OpSSH      Op = "ssh" // SSH connections and commands, never an API request
+	OpToken    Op = "token"  // the exchange of a long-lived credential for an access token
+	OpLookup   Op = "lookup" // of a GitHub App's installation on a repository, before that exchange
+	OpSSH      Op = "ssh"    // SSH connections and commands, never an API request
 )
+
+// ops are the operations in the order that messages name them.
+func ops() []Op { return []Op{OpAny, OpRegister, OpList, OpRevoke, OpToken, OpLookup, OpSSH} }
 
 // FaultName names a fault.
 type FaultName string
@@ -96,8 +101,8 @@ func (f Fault) Check() error {
 	if !slices.Contains(FaultNames(), f.Name) {
 		return fmt.Errorf("unknown fault %q: one of %v", f.Name, FaultNames())
 	}
-	if !slices.Contains([]Op{"", OpAny, OpRegister, OpList, OpRevoke, OpSSH}, f.Op) {
-		return fmt.Errorf("unknown operation %q: one of any, register, list, revoke, ssh", f.Op)
+	if f.Op != "" && !slices.Contains(ops(), f.Op) {
+		return fmt.Errorf("unknown operation %q: one of %v", f.Op, ops())
 	}
 	onSSH := []FaultName{CutBefore, CutAfterEffect, SlowReply, HoldReply, DelayedSSH}
 	if f.Op == OpSSH && !slices.Contains(onSSH, f.Name) {

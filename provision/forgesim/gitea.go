@@ -274,39 +274,6 @@ func (g gitea) remove(f *Forge, c *call, r *repository) reply {
 	return reply{status: http.StatusNoContent, header: http.Header{}}
 }
 
-func (gitea) verbs() []string {
-	return []string{"git-upload-pack", "git-receive-pack", "git-upload-archive"}
-}
-
-func (gitea) config() string {
-	return "[uploadpack]\n\tallowFilter = true\n\tallowAnySHA1InWant = true\n"
-}
-
-func (gitea) denied(d denial, p peer) (string, uint32) {
-	say := func(format string, args ...any) (string, uint32) {
-		return "error:\nerror: " + fmt.Sprintf(format, args...) + "\nerror:\n", 1
-	}
-	switch d { //nolint:exhaustive // deniedNot is not denied
-	case deniedShell:
-		return "Hi there! You've successfully authenticated with the deploy key named " + p.row.name +
-			", but Gitea does not provide shell access.\n" +
-			"If this is unexpected, please log in with password and setup Gitea under another user.\n", 0
-	case deniedCommand:
-		return say("Unknown git command")
-	case deniedPath:
-		return say("Invalid repository path")
-	case deniedMissing:
-		return say("Cannot find repository: %s", p.path)
-	case deniedAccess, deniedPolicy:
-		return say("Public (Deploy) Key: %d:%s is not authorized to read %s.", p.row.id, p.row.name, p.path)
-	case deniedWrite:
-		return say("Deploy Key: %d:%s is not authorized to write to %s.", p.row.id, p.row.name, p.path)
-	case deniedArchived:
-		return say("Repo: %s is archived.", p.path)
-	}
-	return say("Internal Server Error (no specific error)")
-}
-
 // escapePath escapes a repository's path for a URL.
 func escapePath(path string) string {
 	parts := slices.Collect(strings.SplitSeq(path, "/"))

@@ -43,12 +43,30 @@ func (github) locate(method string, path []string) route {
 		return route{thing: thingMeta, root: root}
 	case len(path) == 1 && path[0] == "rate_limit":
 		return route{thing: thingRateLimit, root: root}
+	case len(path) == 4 && path[0] == "app" && path[1] == "installations" && path[3] == "access_tokens":
+		r := route{thing: thingToken, root: root, id: path[2]}
+		if method == http.MethodPost {
+			r.op = OpToken
+		}
+		return r
 	case len(path) >= 2 && path[0] == "repositories":
-		return locateKeys(method, root, "#"+path[1], "keys", path[2:])
+		return locateRepository(method, root, "#"+path[1], path[2:])
 	case len(path) >= 3 && path[0] == "repos":
-		return locateKeys(method, root, path[1]+"/"+path[2], "keys", path[3:])
+		return locateRepository(method, root, path[1]+"/"+path[2], path[3:])
 	}
 	return route{root: root}
+}
+
+// locateRepository recognises what follows a repository in a path.
+func locateRepository(method, root, repository string, rest []string) route {
+	if len(rest) != 1 || rest[0] != "installation" {
+		return locateKeys(method, root, repository, "keys", rest)
+	}
+	r := route{thing: thingInstallation, root: root, repository: repository}
+	if method == http.MethodGet {
+		r.op = OpLookup
+	}
+	return r
 }
 
 func (github) headers(f *Forge, c *call, h http.Header) {
@@ -113,6 +131,12 @@ func (github) broken(_ *Forge, status int) reply {
 }
 
 func (g github) answer(f *Forge, c *call) reply {
+	if refusal, ok := g.check(c); !ok {
+		return refusal
+	}
+	if c.thing == thingInstallation || c.thing == thingToken {
+		return g.answerApp(f, c)
+	}
 	if refusal, ok := g.admit(f, c); !ok {
 		return refusal
 	}
@@ -153,9 +177,8 @@ func (g github) answer(f *Forge, c *call) reply {
 	return g.notFound()
 }
 
-// admit checks what GitHub asks of every request, and who makes it. Without an
-// Authorization header the caller is anonymous.
-func (g github) admit(f *Forge, c *call) (refusal reply, ok bool) {
+// check checks what GitHub asks of every request.
+func (g github) check(c *call) (refusal reply, ok bool) {
 	if c.header.Get("User-Agent") == "" {
 		return reply{
 			status: http.StatusForbidden, header: http.Header{"Content-Type": {"text/html"}},
@@ -168,12 +191,21 @@ func (g github) admit(f *Forge, c *call) (refusal reply, ok bool) {
 	if !githubAccepts(c.header.Values("Accept")) {
 		return g.refuse(http.StatusUnsupportedMediaType, "Unsupported 'Accept' header. Must accept 'application/json'."), false
 	}
+	return reply{}, true
+}
+
+// admit says who makes a request. Without an Authorization header the caller is
+// anonymous.
+func (g github) admit(f *Forge, c *call) (refusal reply, ok bool) {
 	if c.header.Get("Authorization") == "" {
 		return reply{}, true
 	}
 	secret, _ := c.secret("Bearer", "token")
 	if c.token = f.tokenFor(c, secret); c.token == nil {
 		return g.refuse(http.StatusUnauthorized, "Bad credentials"), false
+	}
+	if t := c.token; t.grant != nil && t.grant.installation.suspended {
+		return g.refuseApp(http.StatusForbidden, "This installation has been suspended"), false
 	}
 	return reply{}, true
 }
@@ -200,7 +232,11 @@ func (g github) permit(c *call, r *repository) (refusal reply, ok bool) {
 		scopes, needs = append(scopes, "administration:read"), "administration=read"
 	}
 	if !c.token.administers(r) || !c.token.hasScope(scopes...) {
-		refusal = g.refuse(http.StatusForbidden, "Resource not accessible by personal access token")
+		who := "personal access token"
+		if c.token.grant != nil {
+			who = "integration"
+		}
+		refusal = g.refuse(http.StatusForbidden, "Resource not accessible by "+who)
 		refusal.header.Set("X-Accepted-GitHub-Permissions", needs)
 		return refusal, false
 	}
@@ -213,7 +249,9 @@ func (g github) permit(c *call, r *repository) (refusal reply, ok bool) {
 // moved redirects to the repository's id, which outlives every name.
 func (g github) moved(f *Forge, c *call, r *repository) reply {
 	to := f.base(c) + "/repositories/" + strconv.FormatInt(r.id, 10)
-	switch c.thing { //nolint:exhaustive // only these three name a repository
+	switch c.thing { //nolint:exhaustive // only these and the repository itself name one
+	case thingInstallation:
+		to += "/installation"
 	case thingKeys:
 		to += "/keys"
 	case thingKey:
@@ -226,23 +264,31 @@ func (g github) moved(f *Forge, c *call, r *repository) reply {
 	return out
 }
 
+// readJSON decodes a body.
+func (g github) readJSON(c *call, v any) (refusal reply, ok bool) {
+	switch {
+	case c.tooLarge():
+		return g.refuse(http.StatusRequestEntityTooLarge, "Request body is too large"), false
+	case !c.isJSON():
+		return g.refuse(http.StatusUnsupportedMediaType, "Content-Type must be application/json"), false
+	}
+	if err := c.decode(v); err != nil {
+		if strings.Contains(err.Error(), "unknown field") {
+			return g.refuse(http.StatusUnprocessableEntity, "Invalid request.\n\n"+strings.TrimPrefix(err.Error(), "json: ")), false
+		}
+		return g.refuse(http.StatusBadRequest, "Problems parsing JSON"), false
+	}
+	return reply{}, true
+}
+
 func (g github) create(f *Forge, c *call, r *repository) reply {
 	var in struct {
 		Title    string `json:"title"`
 		Key      string `json:"key"`
 		ReadOnly bool   `json:"read_only"`
 	}
-	switch {
-	case c.tooLarge():
-		return g.refuse(http.StatusRequestEntityTooLarge, "Request body is too large")
-	case !c.isJSON():
-		return g.refuse(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
-	}
-	if err := c.decode(&in); err != nil {
-		if strings.Contains(err.Error(), "unknown field") {
-			return g.refuse(http.StatusUnprocessableEntity, "Invalid request.\n\n"+strings.TrimPrefix(err.Error(), "json: "))
-		}
-		return g.refuse(http.StatusBadRequest, "Problems parsing JSON")
+	if refusal, ok := g.readJSON(c, &in); !ok {
+		return refusal
 	}
 	switch {
 	case in.Key == "":
@@ -328,31 +374,6 @@ func (g github) remove(f *Forge, c *call, r *repository) reply {
 	}
 	f.store.remove(k)
 	return reply{status: http.StatusNoContent, header: http.Header{}}
-}
-
-func (github) verbs() []string { return []string{"git-upload-pack", "git-receive-pack"} }
-
-func (github) config() string {
-	return "[uploadpack]\n\tallowFilter = true\n\tallowAnySHA1InWant = true\n"
-}
-
-func (github) denied(d denial, p peer) (string, uint32) {
-	switch d { //nolint:exhaustive // deniedNot is not denied
-	case deniedShell:
-		return "Hi " + p.home + "! You've successfully authenticated, but GitHub does not provide shell access.\n", 1
-	case deniedCommand, deniedPath:
-		return "Invalid command: '" + p.command + "'\n" +
-			"  You appear to be using ssh to clone a git:// URL.\n" +
-			"  Make sure your core.gitProxy config option and the\n" +
-			"  GIT_PROXY_COMMAND environment variable are NOT set.\n", 1
-	case deniedMissing, deniedAccess, deniedPolicy:
-		return "ERROR: Repository not found.\n", 1
-	case deniedWrite:
-		return "ERROR: The key you are authenticating with has been marked as read only.\n", 1
-	case deniedArchived:
-		return "ERROR: This repository was archived so it is read-only.\n", 1
-	}
-	return "ERROR: Internal error.\n", 1
 }
 
 // githubTime is GitHub's form of a time.

@@ -36,6 +36,10 @@ func (f *Forge) handle(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	defer f.sim.tasks.Done()
+	if q, ok := f.locateLFS(r); ok {
+		f.serveLFS(w, r, q)
+		return
+	}
 	c, err := f.newCall(r)
 	if err != nil {
 		panic(http.ErrAbortHandler)

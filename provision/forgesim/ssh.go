@@ -101,8 +101,12 @@ func (f *Forge) admitKey(conn ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permiss
 	return nil, errUnknownKey
 }
 
-// takenUp reports whether the SSH side knows a registration yet. f.mu is held.
+// takenUp reports whether the SSH side knows a registration, yet and still.
+// f.mu is held.
 func (f *Forge) takenUp(k *deployKey) bool {
+	if k.dead {
+		return false
+	}
 	delay := f.uptake(k.repository.path)
 	return delay == 0 || time.Since(k.registered) >= delay
 }

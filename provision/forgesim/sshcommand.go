@@ -10,24 +10,40 @@ const maxCommand = 4 << 10
 
 var errCommand = errors.New("not a git command")
 
+// command is what a client asks an SSH server to run.
+type command struct {
+	words     []string // nil when the line does not parse
+	verb      string   // empty when it is no git command
+	path      string
+	operation string // of git-lfs: "download" or "upload"
+}
+
 // parseCommand reads what git asks an SSH server to run: a verb and one path,
-// quoted as a shell would have it ("git-upload-pack '/acme/api.git'"). The form
-// "git upload-pack" counts as well. Nothing is ever given to a shell.
-func parseCommand(line string) (verb, path string, err error) {
+// quoted as a shell would have it ("git-upload-pack '/acme/api.git'"), and for
+// git-lfs an operation. The form "git upload-pack" counts as well. Nothing is
+// ever given to a shell. The command holds the words even of a line that is
+// none of git's.
+func parseCommand(line string) (command, error) {
 	if len(line) > maxCommand {
-		return "", "", errCommand
+		return command{}, errCommand
 	}
 	words, err := shellWords(line)
 	if err != nil {
-		return "", "", err
+		return command{}, err
 	}
+	c := command{words: words}
 	if len(words) == 3 && words[0] == "git" {
 		words = []string{"git-" + words[1], words[2]}
 	}
-	if len(words) != 2 || !strings.HasPrefix(words[0], "git-") {
-		return "", "", errCommand
+	if len(words) == 3 && words[0] == lfsAuthenticate && (words[2] == lfsDownload || words[2] == lfsUpload) {
+		c.operation = words[2]
+		words = words[:2]
 	}
-	return words[0], words[1], nil
+	if len(words) != 2 || !strings.HasPrefix(words[0], "git-") || words[0] == lfsAuthenticate && c.operation == "" {
+		return c, errCommand
+	}
+	c.verb, c.path = words[0], words[1]
+	return c, nil
 }
 
 // shellWords splits a line at blanks outside of single quotes. A backslash

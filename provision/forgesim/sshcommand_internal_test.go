@@ -33,10 +33,29 @@ func TestParseCommand(t *testing.T) {
 		"git-upload-pack 'a\nb'":                {},
 		"git-upload-pack 'a\x00b'":              {},
 		"git-upload-pack " + strings.Repeat("a", maxCommand): {},
+		"git-lfs-transfer /acme/api.git":                     {"git-lfs-transfer", "/acme/api.git"},
+		"git-lfs-authenticate acme/api":                      {},
+		"git-lfs-authenticate acme/api delete":               {},
+		"git-lfs-authenticate acme/api download x":           {},
+		"git-upload-pack acme/api download":                  {},
 	} {
-		verb, path, err := parseCommand(line)
-		if verb != want[0] || path != want[1] || (err == nil) != (want[0] != "") {
-			t.Errorf("%q: %q, %q, %v", line, verb, path, err)
+		c, err := parseCommand(line)
+		if c.verb != want[0] || c.path != want[1] || (err == nil) != (want[0] != "") {
+			t.Errorf("%q: %+v, %v", line, c, err)
+		}
+	}
+}
+
+func TestParseLFSCommand(t *testing.T) {
+	for line, want := range map[string]string{
+		"git-lfs-authenticate /acme/api.git download":  lfsDownload,
+		"git-lfs-authenticate '/acme/api.git' upload":  lfsUpload,
+		"git-lfs-authenticate '/acme/api.git' 'upload": "",
+		"git-lfs-authenticate /acme/api.git UPLOAD":    "",
+	} {
+		c, err := parseCommand(line)
+		if c.operation != want || (err == nil) != (want != "") || want != "" && (c.verb != lfsAuthenticate || c.path != "/acme/api.git") {
+			t.Errorf("%q: %+v, %v", line, c, err)
 		}
 	}
 }
@@ -55,21 +74,22 @@ func FuzzParseCommand(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		verb, path, err := parseCommand(line)
-		if err == nil {
+		c, err := parseCommand(line)
+		if verb, path := c.verb, c.path; err == nil {
 			if !strings.HasPrefix(verb, "git-") || strings.ContainsFunc(verb+path, isControl) {
 				t.Errorf("%q gives %q, %q", line, verb, path)
 			}
-			again, same, err := parseCommand(quote(verb) + " " + quote(path))
-			if err != nil && len(quote(verb)+quote(path)) < maxCommand || err == nil && (again != verb || same != path) {
-				t.Errorf("%q, %q come back as %q, %q, %v", verb, path, again, same, err)
+			again, err := parseCommand(quote(verb) + " " + quote(path) + " " + c.operation)
+			short := len(quote(verb)+quote(path)+c.operation) < maxCommand-2
+			if err != nil && short || err == nil && (again.verb != verb || again.path != path || again.operation != c.operation) {
+				t.Errorf("%+v comes back as %+v, %v", c, again, err)
 			}
 		}
 		if strings.ContainsFunc(line, isControl) || len(quote(line)) > maxCommand/2 {
 			return
 		}
-		if _, got, err := parseCommand("git-upload-pack " + quote(line)); err != nil || got != line {
-			t.Errorf("%q comes back as %q, %v", line, got, err)
+		if got, err := parseCommand("git-upload-pack " + quote(line)); err != nil || got.path != line {
+			t.Errorf("%q comes back as %+v, %v", line, got, err)
 		}
 	})
 }

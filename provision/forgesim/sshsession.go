@@ -35,6 +35,13 @@ type peer struct {
 	home    string // a repository that the key is on
 	path    string // the repository asked for
 	command string
+	words   []string // of the command; nil when it does not parse
+}
+
+// farewell is what a client hears that gets no git.
+type farewell struct {
+	stdout, stderr string
+	exit           uint32
 }
 
 // session is one SSH session channel: one command.
@@ -83,12 +90,13 @@ func (s *session) run(ctx context.Context, command string) {
 		return
 	}
 	var status uint32
-	if d == deniedNot {
+	switch {
+	case d != deniedNot:
+		status = s.say(f.dialect.denied(d, p))
+	case start.verb == lfsAuthenticate:
+		status = s.say(f.grantLFS(start))
+	default:
 		status = s.git(ctx, start)
-	} else {
-		var text string
-		text, status = f.dialect.denied(d, p)
-		_, _ = io.WriteString(s.channel.Stderr(), text)
 	}
 	defer f.noteCommand(Command{Line: command, Repository: p.path, Key: s.key, Exit: int(status), Time: time.Now()})
 	if x.Name == CutAfterEffect {
@@ -98,8 +106,20 @@ func (s *session) run(ctx context.Context, command string) {
 	_, _ = s.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
 }
 
-// start is a git command that may run.
-type start struct{ verb, gitDir string }
+// say sends words in place of a program's output, and returns the exit status.
+func (s *session) say(w farewell) uint32 {
+	_, _ = io.WriteString(s.channel, w.stdout)
+	_, _ = io.WriteString(s.channel.Stderr(), w.stderr)
+	return w.exit
+}
+
+// start is a command that may run.
+type start struct {
+	verb       string
+	repository *repository
+	gitDir     string
+	write      bool
+}
 
 // authorise decides about a command by what is registered now.
 func (f *Forge) authorise(key provision.PublicKey, command string) (denial, peer, start) {
@@ -116,15 +136,18 @@ func (f *Forge) authorise(key provision.PublicKey, command string) (denial, peer
 	if command == "" {
 		return deniedShell, p, start{}
 	}
-	verb, path, err := parseCommand(command)
-	if err != nil || !slices.Contains(f.dialect.verbs(), verb) {
+	c, err := parseCommand(command)
+	p.words = c.words
+	if err != nil || !slices.Contains(f.dialect.verbs(), c.verb) {
 		return deniedCommand, p, start{}
 	}
-	name, err := provision.ParseClonePath(f.kind, path)
-	if err != nil {
-		return deniedPath, p, start{}
+	p.path = c.path
+	name, d := f.dialect.clonePath(c.path)
+	if d != deniedNot {
+		return d, p, start{}
 	}
 	p.path = string(name)
+	write := c.verb == "git-receive-pack" || c.operation == lfsUpload
 	r, _ := f.store.find(p.path) // a former name goes on working
 	if r == nil {
 		return deniedMissing, p, start{}
@@ -135,13 +158,13 @@ func (f *Forge) authorise(key provision.PublicKey, command string) (denial, peer
 		return deniedAccess, p, start{}
 	case f.store.forbidden:
 		return deniedPolicy, p, start{}
-	case verb == "git-receive-pack" && mine[i].access != provision.Write:
+	case write && mine[i].access != provision.Write:
 		return deniedWrite, p, start{}
-	case verb == "git-receive-pack" && r.options.Archived:
+	case write && r.options.Archived:
 		return deniedArchived, p, start{}
 	}
 	mine[i].used = time.Now()
-	return deniedNot, p, start{verb, r.gitDir}
+	return deniedNot, p, start{c.verb, r, r.gitDir, write}
 }
 
 // git runs a git command between the client and a bare repository. It is killed

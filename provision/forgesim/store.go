@@ -20,6 +20,9 @@ type store struct {
 	reserving    bool // deleted keys stay reserved
 	forbidden    bool // deploy keys are switched off by policy
 	tokens       map[string]*Token
+	apps         []*app               // GitHub
+	consumers    map[string]*consumer // Bitbucket Cloud
+	lfsGrants    map[string]lfsGrant  // by Authorization header
 	lastKey      int64
 	lastRow      int64
 }
@@ -62,6 +65,7 @@ type deployKey struct {
 	registered time.Time // by the true clock
 	token      *Token    // that made it; nil for AddKey
 	used       time.Time // zero until a git command has used it
+	dead       bool      // on every list, but no longer known to SSH
 }
 
 // firstKey keeps the ids of keys apart from those of rows, or a client that
@@ -73,6 +77,7 @@ func newStore() store {
 		repositories: map[string]*repository{}, moved: map[string]*repository{},
 		rows: map[provision.PublicKey]*keyRow{}, accountKeys: map[provision.PublicKey]bool{},
 		reserved: map[provision.PublicKey]bool{}, tokens: map[string]*Token{},
+		consumers: map[string]*consumer{}, lfsGrants: map[string]lfsGrant{},
 		lastKey: firstKey,
 	}
 }

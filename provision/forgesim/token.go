@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Token is a forge credential: who it acts for and what it may do.
@@ -26,13 +27,39 @@ type Token struct {
 	// OwnsKeys makes RevokeToken delete the keys that were made with it, as
 	// deleting a GitHub personal access token does.
 	OwnsKeys bool
+
+	grant *grant // nil for a token that AddToken made
+}
+
+// grant is what a token rests on that the forge has handed out in an exchange.
+type grant struct {
+	expires      time.Time     // by the forge's clock
+	installation *installation // GitHub
+	only         []*repository // of the installation's, where the exchange narrowed it
+	consumer     *consumer     // Bitbucket Cloud
+}
+
+// over reports whether a token has expired.
+func (t *Token) over(now time.Time) bool { return t.grant != nil && !now.Before(t.grant.expires) }
+
+// covers reports whether a grant is about r.
+func (g *grant) covers(r *repository) bool {
+	if g.consumer != nil {
+		return strings.EqualFold(g.consumer.Owner, r.owner())
+	}
+	return g.installation.covers(r) && (g.only == nil || slices.Contains(g.only, r))
 }
 
 func (t *Token) hasScope(oneOf ...string) bool {
 	return t.Scopes == nil || slices.ContainsFunc(oneOf, func(s string) bool { return slices.Contains(t.Scopes, s) })
 }
 
-func (t *Token) administers(r *repository) bool { return t.Admin || holds(t.AdminOf, r.path) }
+func (t *Token) administers(r *repository) bool {
+	if t.grant != nil {
+		return t.grant.covers(r)
+	}
+	return t.Admin || holds(t.AdminOf, r.path)
+}
 
 func (t *Token) sees(r *repository) bool {
 	return r.options.Public || t.administers(r) || holds(t.ReadOf, r.path)
@@ -64,6 +91,21 @@ func (f *Forge) RevokeToken(secret string) {
 			f.store.remove(k)
 		}
 	}
+}
+
+// IssuedTokens returns the tokens that the forge has handed out in exchanges
+// and not revoked, expired ones among them.
+func (f *Forge) IssuedTokens() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var issued []string
+	for secret, t := range f.store.tokens {
+		if t.grant != nil {
+			issued = append(issued, secret)
+		}
+	}
+	slices.Sort(issued)
+	return issued
 }
 
 // randomHex returns n random bytes as hexadecimal digits.

@@ -12,8 +12,6 @@ import (
 
 // What a person can do about a refusal.
 const (
-	nextRight    = "give the token the repository permission Administration: write (a classic token: the scope repo, of a user who is admin of the repository)"
-	nextName     = "check the repository's name; if it is right, give the token access to it with the repository permission Administration: write"
 	nextSSO      = "authorise the token for the organisation's single sign-on, in the token's settings on GitHub"
 	nextArchived = "unarchive the repository, or take it out of the configuration"
 	nextPolicy   = "allow deploy keys in the organisation's settings (Member privileges, Deploy keys)"
@@ -46,8 +44,29 @@ func (p problem) text() string {
 	return strings.Join(parts, ": ")
 }
 
+// advice is what depends on the kind of credential.
+type advice struct {
+	right, name string
+	token       string // for a refused credential; empty for what rest says
+}
+
+func adviceForToken() advice {
+	return advice{
+		right: "give the token the repository permission Administration: write (a classic token: the scope repo, of a user who is admin of the repository)",
+		name:  "check the repository's name; if it is right, give the token access to it with the repository permission Administration: write",
+	}
+}
+
+func adviceForApp() advice {
+	return advice{
+		right: "give the App the repository permission Administration: write, and have the account's owner accept it",
+		name:  "check the repository's name; if it is right, add it to the App's installation (one forge entry per owner)",
+		token: "see that the App's installation was not removed or suspended: the forge refuses a token that it has just given for it",
+	}
+}
+
 // refine classes a refusal by headers and the documented texts.
-func refine(r rest.Reply, e *provision.Error) {
+func (a advice) refine(r rest.Reply, e *provision.Error) {
 	var p problem
 	if !r.JSON(&p) {
 		p = problem{}
@@ -57,10 +76,12 @@ func refine(r rest.Reply, e *provision.Error) {
 	case limited(r, p):
 		e.Class, e.Uncertain = provision.RateLimited, false
 		e.RetryAfter = pause(r)
+	case r.Status == http.StatusUnauthorized && a.token != "":
+		e.Next = a.token
 	case r.Status == http.StatusForbidden:
-		refineForbidden(r, e)
+		a.refineForbidden(r, e)
 	case r.Status == http.StatusNotFound:
-		e.Next = nextName
+		e.Next = a.name
 	case r.Status == http.StatusUnprocessableEntity:
 		refineUnprocessable(e)
 	}
@@ -99,14 +120,14 @@ func pause(r rest.Reply) time.Duration {
 	return shortestPause
 }
 
-func refineForbidden(r rest.Reply, e *provision.Error) {
+func (a advice) refineForbidden(r rest.Reply, e *provision.Error) {
 	switch {
 	case strings.HasPrefix(r.Header.Get("X-GitHub-SSO"), "required"):
 		e.Class, e.Next = provision.PolicyForbids, nextSSO
 	case strings.Contains(e.Message, "archived"):
 		e.Class, e.Next = provision.PolicyForbids, nextArchived
 	default:
-		e.Next = nextRight
+		e.Next = a.right
 	}
 }
 

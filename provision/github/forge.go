@@ -6,6 +6,7 @@ package github
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"log/slog"
 	"net/http"
@@ -17,14 +18,25 @@ import (
 	"deploykeyd/provision/internal/rest"
 )
 
-// Options describe github.com or one Enterprise Server.
+// Options describe github.com or one Enterprise Server. Either Credential or App
+// is set.
 type Options struct {
 	Name       string            // of the forge in the configuration
 	URL        string            // empty or https://api.github.com for github.com, else https://HOST of an Enterprise Server
 	Credential credential.Source // a token with the repository permission Administration: write
+	App        *App              // a GitHub App in the token's place
 	Transport  http.RoundTripper // nil: one with a pool of its own
 	Logger     *slog.Logger      // nil: no logs
 	UserAgent  string            // such as "deploykeyd/1.0"
+}
+
+// App is a GitHub App that has the repository permission Administration: write
+// and is installed on the account that owns the repositories.
+type App struct {
+	ID           string               // the App's id or its client id
+	Installation int64                // zero: the one on Repository
+	Repository   provision.Repository // any that the installation covers
+	Key          credential.Source    // the App's private key in PEM form
 }
 
 // Forge is github.com or one Enterprise Server. It is safe for concurrent use.
@@ -42,7 +54,8 @@ const apiVersion = "2022-11-28"
 // New returns the forge that o describes. It makes no request. The error names
 // the option that is wrong.
 func New(o Options) (*Forge, error) {
-	client, err := rest.New(rest.Options{
+	advice := adviceForToken()
+	options := rest.Options{
 		Kind:       provision.GitHub,
 		Forge:      o.Name,
 		Root:       root(o.URL),
@@ -52,16 +65,48 @@ func New(o Options) (*Forge, error) {
 			http.CanonicalHeaderKey("Accept"):               {"application/vnd.github+json"},
 			http.CanonicalHeaderKey("X-GitHub-Api-Version"): {apiVersion},
 		},
-		Refine:    refine,
 		ClockPath: "/rate_limit", // does not count against the limit
 		Transport: o.Transport,
 		Logger:    o.Logger,
 		UserAgent: o.UserAgent,
-	})
+	}
+	if o.App != nil {
+		if err := signIn(o, &options); err != nil {
+			return nil, err
+		}
+		advice = adviceForApp()
+	}
+	options.Refine = advice.refine
+	client, err := rest.New(options)
 	if err != nil {
 		return nil, err
 	}
 	return &Forge{client: client}, nil
+}
+
+// signIn makes the client get its tokens as o.App. It shares the clock with the
+// exchanges, whose times the server compares with its own.
+func signIn(o Options, client *rest.Options) error {
+	switch {
+	case o.Credential != nil:
+		return errors.New("both a token and an App: name one of them")
+	case o.App.ID == "":
+		return errors.New("app: no id: write the App's id or client id")
+	case o.App.Key == nil:
+		return errors.New("app: no private key: name the file, environment variable, systemd credential or command that gives it")
+	case o.App.Installation < 0 || o.App.Installation == 0 && o.App.Repository == "":
+		return errors.New("app: no installation: write its id, or a repository that it covers")
+	}
+	doer, err := rest.NewDoer(*client)
+	if err != nil {
+		return err
+	}
+	client.Doer = doer
+	client.Credential = credential.GitHubApp(credential.AppOptions{
+		Doer: doer, Now: doer.Now, Root: client.Root,
+		ID: o.App.ID, Installation: o.App.Installation, Repository: string(o.App.Repository), Key: o.App.Key,
+	})
+	return nil
 }
 
 // root returns the API's root: a host of its own on github.com, a path on an

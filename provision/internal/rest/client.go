@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"deploykeyd/provision"
@@ -41,6 +40,9 @@ type Options struct {
 	// ClockPath is asked, without a credential, when nothing but the time is
 	// wanted. Whatever the forge answers in JSON will do, and a bare 401.
 	ClockPath string
+	// Doer is what the credential is exchanged through at the same Root: the
+	// client shares its connections and its clock. Nil: it has its own.
+	Doer      *Doer
 	Transport http.RoundTripper // nil: one with a pool of its own
 	Logger    *slog.Logger      // nil: no logs
 	UserAgent string
@@ -52,30 +54,27 @@ type Client struct {
 	root      *url.URL
 	transport http.RoundTripper
 	log       *slog.Logger
-	clock     clock
+	clock     *clock
 	seen      seen
-
-	mu     sync.Mutex
-	secret credential.Secret // what the last Load gave
+	keeper    *keeper
 }
 
 // New returns a client. Its error names the option that is wrong.
 func New(o Options) (*Client, error) {
-	root, err := parseRoot(o.Root)
-	if err != nil {
-		return nil, err
+	doer := o.Doer
+	if doer == nil {
+		var err error
+		if doer, err = NewDoer(o); err != nil {
+			return nil, err
+		}
 	}
 	if o.Credential == nil {
-		return nil, errors.New("no credential: name the file or environment variable that holds the token")
+		return nil, errors.New("no credential: name the file, environment variable, systemd credential or command that gives the token")
 	}
-	c := &Client{options: o, root: root, transport: o.Transport, log: o.Logger}
-	if c.transport == nil {
-		c.transport = newTransport(root)
-	}
-	if c.log == nil {
-		c.log = slog.New(slog.DiscardHandler)
-	}
-	return c, nil
+	return &Client{
+		options: o, root: doer.root, transport: doer.transport, log: doer.log, clock: &doer.clock,
+		keeper: &keeper{source: o.Credential, forge: o.Forge, log: doer.log},
+	}, nil
 }
 
 // Op is what a call is for, as messages name it.
@@ -111,21 +110,17 @@ func (c Call) changes() bool { return c.Method != http.MethodGet }
 
 // Do makes the call and decodes the JSON of its reply into result; nil expects
 // no body. The error is a *provision.Error. The credential is read at the first
-// call, and once more when the forge refuses it: it may have been replaced.
+// call, some time before it ends, and once more when the forge refuses it: it
+// may have been replaced.
 func (c *Client) Do(ctx context.Context, call Call, result any) (http.Header, error) {
-	secret, err := c.credential(ctx, credential.Secret{})
+	secret, err := c.keeper.get(ctx, credential.Secret{})
 	if err != nil {
 		return nil, c.noCredential(ctx, call, err)
 	}
 	header, failure := c.run(ctx, call, secret, result)
 	if failure != nil && failure.Class == provision.BadCredential {
-		fresh, err := c.credential(ctx, secret)
-		if err != nil || fresh.Equal(secret) {
-			return nil, failure
-		}
 		uncertain := failure.Uncertain
-		header, failure = c.run(ctx, call, fresh, result)
-		if failure != nil {
+		if header, failure = c.again(ctx, call, secret, failure, result); failure != nil {
 			failure.Uncertain = failure.Uncertain || uncertain
 		}
 	}
@@ -135,36 +130,49 @@ func (c *Client) Do(ctx context.Context, call Call, result any) (http.Header, er
 	return header, nil
 }
 
-// credential returns the credential at hand unless it is the refused one, and
-// reads it anew otherwise.
-func (c *Client) credential(ctx context.Context, refused credential.Secret) (credential.Secret, error) {
-	c.mu.Lock()
-	at := c.secret
-	c.mu.Unlock()
-	if !at.IsZero() && !at.Equal(refused) {
-		return at, nil
+// again makes a call whose credential was refused with a new one, if there is
+// any. That none can be had just now says more than the refusal.
+func (c *Client) again(ctx context.Context, call Call, refused credential.Secret, refusal *provision.Error, result any) (http.Header, *provision.Error) {
+	fresh, err := c.keeper.get(ctx, refused)
+	_, asked := errors.AsType[*credential.Error](err)
+	switch {
+	case asked, err != nil && ctx.Err() != nil:
+		return nil, c.noCredential(ctx, call, err)
+	case err != nil, fresh.Equal(refused):
+		return nil, refusal
 	}
-	fresh, err := c.options.Credential.Load(ctx)
-	if err != nil {
-		return credential.Secret{}, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.secret = fresh
-	return fresh, nil
+	return c.run(ctx, call, fresh, result)
 }
 
 // noCredential is the end of a call that could not begin.
-func (c *Client) noCredential(ctx context.Context, call Call, cause error) *provision.Error {
+func (c *Client) noCredential(ctx context.Context, call Call, err error) *provision.Error {
 	if ctx.Err() != nil { // says nothing about the credential
 		e := c.failure(call, provision.Transient, "given up before the credential was read")
 		e.Err = ctx.Err()
 		return e
 	}
-	e := c.failure(call, provision.BadCredential, oneLine(cause.Error()))
+	e := c.failure(call, provision.BadCredential, ownWords(err.Error()))
 	e.Next = "make the credential readable: " + c.options.Credential.String()
-	e.Err = contextError(cause)
+	e.Err = contextError(err)
+	if cause, ok := errors.AsType[*credential.Error](err); ok {
+		e.Class = classOfReason(cause.Reason)
+		e.RetryAfter, e.Next = cause.RetryAfter, cause.Next
+		e.Err = cause.Err
+	}
 	return e
+}
+
+// classOfReason returns what the failure of an exchange means for the call that
+// needed the credential.
+func classOfReason(r credential.Reason) provision.Class {
+	switch r {
+	case credential.Unknown:
+		return provision.BadCredential
+	case credential.Refused:
+		return provision.Denied
+	case credential.Trouble:
+	}
+	return provision.Transient
 }
 
 // run makes the call with one credential, repeating it where that is allowed.

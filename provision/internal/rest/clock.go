@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"sync"
 	"time"
@@ -73,21 +72,15 @@ func (c *clock) now() (time.Time, bool) {
 	return c.believed.at(time.Now()), true
 }
 
-// isOwn reports whether the reply is the forge's and not from something in
-// between, such as a proxy with a login page: it is JSON, or the empty body that
-// the call's documentation promises. A server error may have any maker.
+// isOwn reports whether the reply is the forge's: it is JSON, or the empty body
+// that the call's documentation promises.
 func (x *exchange) isOwn() bool {
 	r := x.reply
-	switch {
-	case r.Status >= http.StatusMultipleChoices && r.Status < http.StatusBadRequest, r.Status >= http.StatusInternalServerError:
-		return false
-	case len(r.Body) > 0:
-		return r.isJSON() && json.Valid(r.Body)
-	case x.anyStatus:
-		// Without a credential, some forges refuse without a word.
-		return r.Status == x.call.Status || r.Status == http.StatusUnauthorized
+	if len(r.Body) > 0 {
+		return r.isForges()
 	}
-	return r.Status == x.call.Status
+	// Without a credential, some forges refuse without a word.
+	return r.Status == x.call.Status || x.anyStatus && r.Status == http.StatusUnauthorized
 }
 
 // Time returns the time by the forge's clock: the Date of its last reply, unless

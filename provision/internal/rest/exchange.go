@@ -141,10 +141,14 @@ func (x *exchange) RoundTrip(request *http.Request) (*http.Response, error) {
 
 // read returns a whole body within its cap.
 func (x *exchange) read(from io.Reader) ([]byte, error) {
-	limit := int64(maxReply)
 	if x.call.page {
-		limit = maxPage
+		return readCapped(from, maxPage)
 	}
+	return readCapped(from, maxReply)
+}
+
+// readCapped returns a whole body of limit bytes at most.
+func readCapped(from io.Reader, limit int64) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(from, limit+1))
 	if err != nil {
 		return nil, err

@@ -122,16 +122,21 @@ func (e finalError) Unwrap() error { return e.error }
 
 // lost classes an attempt that brought no whole reply.
 func (x *exchange) lost(ctx context.Context, err error) *provision.Error {
-	// The URL in a url.Error may have a query.
-	for e, ok := errors.AsType[*url.Error](err); ok; e, ok = errors.AsType[*url.Error](err) {
-		err = e.Err
-	}
+	err = withoutURL(err)
 	e := x.client.failure(x.call, provision.Transient, "")
 	e.Uncertain = x.call.changes() && x.reach != nil && x.reach.written() && !unconnected(err)
 	e.Message, e.Next = explain(ctx, err)
 	e.Message = x.say(e.Message)
 	e.Err = cause(ctx, err)
 	return e
+}
+
+// withoutURL drops the URL in a url.Error, which may have a query.
+func withoutURL(err error) error {
+	for e, ok := errors.AsType[*url.Error](err); ok; e, ok = errors.AsType[*url.Error](err) {
+		err = e.Err
+	}
+	return err
 }
 
 // unconnected reports whether err says that there was no connection at all.

@@ -13,8 +13,13 @@ import (
 	"deploykeyd/provision/credential"
 )
 
-// maxWords is how much of a forge's words a message holds, in bytes.
-const maxWords = 200
+const (
+	// maxWords is how much of a forge's words a message holds, in bytes.
+	maxWords = 200
+	// maxOwnWords is how much a message holds of what other parts of deploykeyd
+	// say, in bytes, which may quote a program's words.
+	maxOwnWords = 800
+)
 
 // htmlInstead is said of a page that was made for people.
 const htmlInstead = "an HTML page instead of JSON"
@@ -38,18 +43,23 @@ func forms(secret credential.Secret, authorization string) []string {
 
 // say makes words that came from outside fit for a message: one line without
 // control characters or the credential, cut where it is long.
-func (x *exchange) say(words string) string {
+func (x *exchange) say(words string) string { return say(words, x.hidden) }
+
+func say(words string, hidden []string) string {
 	line := printable(words)
-	for _, form := range x.hidden {
+	for _, form := range hidden {
 		if form != "" {
 			line = strings.ReplaceAll(line, form, "[redacted]")
 		}
 	}
-	return cut(line)
+	return cut(line, maxWords)
 }
 
 // oneLine is say for words that cannot hold the credential.
-func oneLine(words string) string { return cut(printable(words)) }
+func oneLine(words string) string { return cut(printable(words), maxWords) }
+
+// ownWords is oneLine for what another part of deploykeyd says.
+func ownWords(words string) string { return cut(printable(words), maxOwnWords) }
 
 // printable returns words as one line of printable characters.
 func printable(words string) string {
@@ -66,12 +76,12 @@ func printable(words string) string {
 }
 
 // cut ends a line that is too long.
-func cut(line string) string {
-	if len(line) <= maxWords {
+func cut(line string, limit int) string {
+	if len(line) <= limit {
 		return line
 	}
 	const more = "…"
-	end := maxWords - len(more)
+	end := limit - len(more)
 	for end > 0 && !utf8.RuneStart(line[end]) {
 		end--
 	}
@@ -85,6 +95,13 @@ func (r Reply) mediaType() string {
 		return ""
 	}
 	return t
+}
+
+// isForges reports whether the reply is one that the forge itself makes and not
+// something in between, such as a proxy with a login page. A server error may
+// have any maker.
+func (r Reply) isForges() bool {
+	return (r.Status < 300 || r.Status >= 400 && r.Status < 500) && r.isJSON() && json.Valid(r.Body)
 }
 
 // isJSON reports whether the reply says that it is JSON.

@@ -1,0 +1,215 @@
+//go:build linux
+
+package credential
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// script returns a program that sh runs.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "give")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestCommand(t *testing.T) {
+	path := script(t, `printf '%s\n' "$1"; echo talk >&2`)
+	for _, argv := range [][]string{{path, theToken}, {path, theToken + "\r"}, {"sh", "-c", "printf " + theToken}} {
+		source := Command(argv, 0)
+		if secret, err := source.Load(t.Context()); err != nil || secret.Reveal() != theToken {
+			t.Errorf("%s gives %v", source, err)
+		}
+		if source.String() != "command "+argv[0] {
+			t.Errorf("is called %q", source)
+		}
+	}
+	argv := []string{"sh", "-c", "echo one"}
+	source := Command(argv, 0)
+	argv[2] = "echo two"
+	if secret, err := source.Load(t.Context()); err != nil || secret.Reveal() != "one" {
+		t.Errorf("its arguments are another's: %v", err)
+	}
+	if secret, err := Command([]string{"sh", "-c", "cat; echo end"}, 0).Load(t.Context()); err != nil || secret.Reveal() != "end" {
+		t.Errorf("without input gives %q, %v", secret.Reveal(), err)
+	}
+	if name := Command([]string{"/bin/a\nb", "secret"}, 0).String(); name != `command "/bin/a\nb"` {
+		t.Errorf("is called %s", name)
+	}
+}
+
+func TestCommandFails(t *testing.T) {
+	tokenTo := func(where string) string { return "printf " + theToken + where + "; " }
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"exit status", tokenTo("") + "echo 'permission denied' >&2; exit 3", []string{"exit status 3", `it said "permission denied"`, "run it as this user"}},
+		{"signal", tokenTo("") + "kill -9 $$", []string{"signal: killed", "said nothing"}},
+		{"stderr repeats stdout", tokenTo("") + tokenTo(" >&2") + "exit 1", []string{"exit status 1", `it said "[redacted]"`}},
+		{"stderr has a part of stdout", tokenTo("") + "printf " + theToken[:20] + "... >&2; exit 1", []string{`"[redacted]..."`}},
+		{"much of it", tokenTo("") + "head -c 100000 /dev/zero >&2; " + tokenTo(" >&2") + "exit 1", []string{`\x00`, "…"}},
+		{"controls", "printf '\\033[31mred\\n\\007' >&2; exit 1", []string{`"\x1b[31mred\n\a"`}},
+		{"nothing", "exit 0", []string{"it is empty", "standard output, alone on one line"}},
+		{"only a newline", "echo", []string{"it is empty"}},
+		{"two lines", tokenTo("") + "echo; echo more", []string{"several lines"}},
+		{"two newlines", tokenTo("") + "echo; echo", []string{"several lines"}},
+		{"a header's end", "printf '" + theToken + `\r\nX-Evil: 1'`, []string{"several lines"}},
+		{"spaces", "echo the " + theToken, []string{"spaces"}},
+		{"too much", "head -c 65537 /dev/zero | tr '\\0' x", []string{"more than 65536"}},
+		{"without end", "exec yes " + theToken, []string{"more than 65536"}},
+		{"without end, deaf", "trap '' PIPE TERM; yes " + theToken + "; sleep 600", []string{"more than 65536"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := script(t, c.text)
+			secret, err := Command([]string{path, "argument-that-is-secret"}, 0).Load(t.Context())
+			if err == nil || !secret.IsZero() {
+				t.Fatal("accepted")
+			}
+			if _, asked := errors.AsType[*Error](err); asked {
+				t.Errorf("is not the operator's fault: %v", err)
+			}
+			for _, want := range append(c.want, "credential command "+path) {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("lacks %q: %v", want, err)
+				}
+			}
+			if strings.ContainsAny(err.Error(), "\n\x1b\x00") {
+				t.Errorf("is no plain line: %q", err)
+			}
+			hidden(t, c.name, err.Error(), theToken, "argument-that-is-secret")
+		})
+	}
+}
+
+func TestCommandNotFound(t *testing.T) {
+	here := t.TempDir()
+	t.Chdir(here)
+	if err := errors.Join(
+		os.WriteFile("give", []byte("#!/bin/sh\necho here\n"), 0o700),
+		os.WriteFile("plain", []byte("#!/bin/sh\necho here\n"), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		path, program, want string
+	}{
+		{"/usr/bin:/bin", "give", "no such program"},
+		{".:/bin", "give", "current directory"},
+		{":/bin", "give", "current directory"},
+		{"/bin", "./give", "relative"},
+		{"/bin", "sub/give", "relative"},
+		{"/bin", here + "/none", "no such program"},
+		{"/bin", here + "/plain", "may not be run"},
+		{"/bin", here, "cannot be run"},
+		{"/bin", "", "names no program"},
+	} {
+		t.Setenv("PATH", c.path)
+		secret, err := Command([]string{c.program}, 0).Load(t.Context())
+		if err == nil || !secret.IsZero() || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "absolute path") && c.want != "cannot be run" {
+			t.Errorf("%q by %q gives %v", c.program, c.path, err)
+		}
+	}
+	if _, err := Command(nil, 0).Load(t.Context()); err == nil || Command(nil, 0).String() != "command" {
+		t.Errorf("nothing gives %v", err)
+	}
+}
+
+// hangs returns a program that starts another one and waits with it, and where
+// the process ids of the two will be.
+func hangs(t *testing.T) (path, pids string) {
+	t.Helper()
+	pids = filepath.Join(t.TempDir(), "pids")
+	return script(t, "printf "+theToken+"; echo waiting >&2; sleep 600 & echo $$ $! >"+pids+".new; mv "+pids+".new "+pids+"; wait"), pids
+}
+
+// gone waits for the end of the processes of a program that hung.
+func gone(t *testing.T, pids string) {
+	t.Helper()
+	text, err := os.ReadFile(pids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pid := range strings.FieldsSeq(string(text)) {
+		line := filepath.Join("/proc", pid, "cmdline")
+		until(t, "process "+pid+" ends", func() bool { text, err := os.ReadFile(line); return err != nil || len(text) == 0 })
+	}
+}
+
+// until waits for another process.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	tick, end := time.NewTicker(5*time.Millisecond), time.After(20*time.Second)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("%s: it did not come to that", what)
+		}
+	}
+}
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+func TestCommandTimesOut(t *testing.T) {
+	path, pids := hangs(t)
+	_, err := Command([]string{path}, 500*time.Millisecond).Load(t.Context())
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Reason != Trouble || !strings.Contains(err.Error(), "within 500ms") || !strings.Contains(err.Error(), `said "waiting`) || e.Next == "" {
+		t.Fatalf("gives %v", err)
+	}
+	hidden(t, "the error", err.Error()+e.Next, theToken)
+	gone(t, pids)
+}
+
+func TestCommandIsCancelled(t *testing.T) {
+	path, pids := hangs(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() { _, err := Command([]string{path}, time.Minute).Load(ctx); result <- err }()
+	until(t, "it runs", func() bool { return exists(pids) })
+	cancel()
+	err := <-result
+	if _, asked := errors.AsType[*Error](err); !errors.Is(err, context.Canceled) || asked {
+		t.Errorf("gives %v", err)
+	}
+	gone(t, pids)
+}
+
+// TestCommandLeavesNothing has a program that ends while what it started goes on
+// writing.
+func TestCommandLeavesNothing(t *testing.T) {
+	pids := filepath.Join(t.TempDir(), "pids")
+	path := script(t, "sleep 600 & echo $! >"+pids+"; echo "+theToken)
+	_, err := Command([]string{path}, time.Minute).Load(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "holds its output open") {
+		t.Errorf("gives %v", err)
+	}
+	gone(t, pids)
+}
+
+// TestCommandDiesWithUs kills a process whose program runs.
+func TestCommandDiesWithUs(t *testing.T) {
+	pids := filepath.Join(t.TempDir(), "pids")
+	path := script(t, "echo $$ >"+pids+".new; mv "+pids+".new "+pids+"; exec sleep 600")
+	cmd := child(t, "command", "DEPLOYKEYD_TEST_NAME="+path)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it runs", func() bool { return exists(pids) })
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	gone(t, pids)
+}

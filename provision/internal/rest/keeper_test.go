@@ -1,0 +1,294 @@
+package rest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"deploykeyd/provision"
+	"deploykeyd/provision/credential"
+)
+
+// exchange is a source whose Load is a function. It counts the Loads.
+type exchange struct {
+	load  func(ctx context.Context, n int) (credential.Secret, error)
+	loads atomic.Int32
+}
+
+func (e *exchange) String() string { return "exchange" }
+
+func (e *exchange) Load(ctx context.Context) (credential.Secret, error) {
+	return e.load(ctx, int(e.loads.Add(1)))
+}
+
+// named returns the n-th token, which lasts as long as life; zero for ever.
+func named(n int, life time.Duration) credential.Secret {
+	text := "token-number-" + strings.Repeat("x", n)
+	if life == 0 {
+		return credential.NewSecret(text)
+	}
+	return credential.NewExpiring(text, time.Now().Add(life))
+}
+
+func sentToken(f *forge, i int) string {
+	return strings.TrimPrefix(f.requests[i].Header.Get("Authorization"), "token ")
+}
+
+func trouble(wait time.Duration) error {
+	return &credential.Error{Reason: credential.Trouble, Message: "no whole reply", Next: "wait", RetryAfter: wait}
+}
+
+func TestCredentialIsRenewedBeforeItEnds(t *testing.T) {
+	virtual(t, func(t *testing.T, passed func() time.Duration) {
+		e := &exchange{load: func(_ context.Context, n int) (credential.Secret, error) { return named(n, time.Hour), nil }}
+		f := &forge{replies: []reply{ok("{}")}}
+		client := newClient(t, setup{transport: f, source: e})
+		for _, c := range []struct {
+			at    time.Duration
+			loads int32
+		}{{0, 1}, {49 * time.Minute, 1}, {50 * time.Minute, 2}, {99 * time.Minute, 2}, {101 * time.Minute, 3}, {5 * time.Hour, 4}} {
+			<-time.NewTimer(c.at - passed()).C
+			if _, err := client.Do(t.Context(), get(), nil); err != nil {
+				t.Fatal(err)
+			}
+			if e.loads.Load() != c.loads {
+				t.Errorf("at %v: %d loads, want %d", c.at, e.loads.Load(), c.loads)
+			}
+		}
+	})
+}
+
+// TestCredentialIsUsedToItsEnd has a renewal fail while the old one works.
+func TestCredentialIsUsedToItsEnd(t *testing.T) {
+	virtual(t, func(t *testing.T, passed func() time.Duration) {
+		var logged bytes.Buffer
+		e := &exchange{load: func(_ context.Context, n int) (credential.Secret, error) {
+			if n > 1 {
+				return credential.Secret{}, trouble(0)
+			}
+			return named(n, time.Hour), nil
+		}}
+		f := &forge{replies: []reply{ok("{}")}}
+		client := newClient(t, setup{transport: f, source: e, logger: slog.New(slog.NewTextHandler(&logged, nil))})
+		for _, c := range []struct {
+			at    time.Duration
+			loads int32
+			fine  bool
+		}{
+			{0, 1, true},
+			{50 * time.Minute, 2, true},
+			{50*time.Minute + 30*time.Second, 2, true}, // not at each call
+			{51 * time.Minute, 3, true},
+			{59*time.Minute + 59*time.Second, 4, true},
+			{time.Hour, 5, false},
+		} {
+			<-time.NewTimer(c.at - passed()).C
+			_, err := client.Do(t.Context(), get(), nil)
+			if (err == nil) != c.fine || e.loads.Load() != c.loads {
+				t.Errorf("at %v: %v after %d loads", c.at, err, e.loads.Load())
+			}
+			if err != nil {
+				want(t, err, provision.Transient, false)
+			}
+		}
+		if text := logged.String(); !strings.Contains(text, "credential was not renewed") || !strings.Contains(text, "no whole reply") || strings.Contains(text, "token-number") {
+			t.Errorf("the log is %s", text)
+		}
+	})
+}
+
+func TestManyCallsLoadOnce(t *testing.T) {
+	virtual(t, func(t *testing.T, _ func() time.Duration) {
+		e := &exchange{load: func(_ context.Context, n int) (credential.Secret, error) {
+			<-time.NewTimer(time.Second).C
+			return named(n, time.Hour), nil
+		}}
+		f := &forge{replies: []reply{ok("{}")}}
+		client := newClient(t, setup{transport: f, source: e})
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				if _, err := client.Do(t.Context(), get(), nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if e.loads.Load() != 1 || f.sent() != 100 {
+			t.Errorf("%d loads for %d requests", e.loads.Load(), f.sent())
+		}
+	})
+}
+
+// TestManyRefusalsLoadOnce is a token that ends while many use it.
+func TestManyRefusalsLoadOnce(t *testing.T) {
+	virtual(t, func(t *testing.T, _ func() time.Duration) {
+		e := &exchange{load: func(_ context.Context, n int) (credential.Secret, error) {
+			<-time.NewTimer(time.Second).C
+			return named(n, 0), nil
+		}}
+		f := &forge{}
+		for range 100 {
+			f.replies = append(f.replies, reply{status: 401, delay: time.Second})
+		}
+		f.replies = append(f.replies, ok("{}"))
+		client := newClient(t, setup{transport: f, source: e})
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				if _, err := client.Do(t.Context(), get(), nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if e.loads.Load() != 2 || f.sent() != 200 || sentToken(f, 199) != named(2, 0).Reveal() {
+			t.Errorf("%d loads for %d requests", e.loads.Load(), f.sent())
+		}
+	})
+}
+
+// TestOneCallerLeaves has callers give up while a Load goes on for others.
+func TestOneCallerLeaves(t *testing.T) {
+	virtual(t, func(t *testing.T, passed func() time.Duration) {
+		cancelled := make(chan struct{}, 10)
+		e := &exchange{load: func(ctx context.Context, n int) (credential.Secret, error) {
+			select {
+			case <-time.NewTimer(time.Minute).C:
+				return named(n, 0), nil
+			case <-ctx.Done():
+				cancelled <- struct{}{}
+				return credential.Secret{}, ctx.Err()
+			}
+		}}
+		f := &forge{replies: []reply{ok("{}")}}
+		client := newClient(t, setup{transport: f, source: e})
+		first, leave := context.WithCancel(t.Context())
+		results := make(chan error, 2)
+		go func() { _, err := client.Do(first, get(), nil); results <- err }()
+		synctest.Wait()
+		go func() { _, err := client.Do(t.Context(), get(), nil); results <- err }()
+		synctest.Wait()
+		leave()
+		err := <-results
+		if e := errorOf(t, err, provision.Transient, false); !errors.Is(e, context.Canceled) || passed() != 0 {
+			t.Errorf("who left gets %v after %v", err, passed())
+		}
+		if err := <-results; err != nil || passed() != time.Minute || e.loads.Load() != 1 {
+			t.Errorf("who stayed gets %v after %v and %d loads", err, passed(), e.loads.Load())
+		}
+		if len(cancelled) != 0 {
+			t.Error("the Load was cancelled")
+		}
+	})
+}
+
+// TestAllCallersLeave ends a Load that nobody waits for, and the next caller
+// begins another.
+func TestAllCallersLeave(t *testing.T) {
+	virtual(t, func(t *testing.T, passed func() time.Duration) {
+		e := &exchange{load: func(ctx context.Context, n int) (credential.Secret, error) {
+			if n == 1 {
+				<-ctx.Done()
+				<-time.NewTimer(time.Hour).C // and is slow to end
+				return named(n, 0), nil
+			}
+			return named(n, 0), nil
+		}}
+		f := &forge{replies: []reply{ok("{}")}}
+		client := newClient(t, setup{transport: f, source: e})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := client.Do(ctx, get(), nil)
+		want(t, err, provision.Transient, false)
+		for range 2 {
+			if _, err := client.Do(t.Context(), get(), nil); err != nil || passed() != time.Second {
+				t.Errorf("gives %v after %v", err, passed())
+			}
+			synctest.Wait()
+		}
+		<-time.NewTimer(2 * time.Hour).C // the first one's result comes too late to count
+		if _, err := client.Do(t.Context(), get(), nil); err != nil || sentToken(f, 2) != named(2, 0).Reveal() || e.loads.Load() != 2 {
+			t.Errorf("gives %v with %s", err, sentToken(f, 2))
+		}
+	})
+}
+
+func TestFailedExchanges(t *testing.T) {
+	wrapped := func(e *credential.Error) error { return errors.Join(errors.New("credential exchange"), e) }
+	for _, c := range []struct {
+		err   error
+		class provision.Class
+		wait  time.Duration
+		next  string
+	}{
+		{wrapped(&credential.Error{Reason: credential.Trouble, Status: 503, RetryAfter: 7 * time.Second, Message: "away", Next: "wait"}), provision.Transient, 7 * time.Second, "wait"},
+		{wrapped(&credential.Error{Reason: credential.Unknown, Status: 401, Message: "who?", Next: "check the key"}), provision.BadCredential, 0, "check the key"},
+		{wrapped(&credential.Error{Reason: credential.Refused, Status: 422, Message: "no", Next: "give the right"}), provision.Denied, 0, "give the right"},
+		{errors.New("credential file /x: it is empty"), provision.BadCredential, 0, "make the credential readable: exchange"},
+	} {
+		e := &exchange{load: func(context.Context, int) (credential.Secret, error) { return credential.Secret{}, c.err }}
+		f := &forge{replies: []reply{ok("{}")}}
+		client := newClient(t, setup{transport: f, source: e})
+		for _, call := range []func() error{
+			func() error { _, err := client.Do(t.Context(), post(), nil); return err },
+			func() error { _, err := client.Do(t.Context(), get(), nil); return err },
+		} {
+			got := errorOf(t, call(), c.class, false) // it was never sent
+			if got.RetryAfter != c.wait || got.Next != c.next || !strings.Contains(got.Message, "credential") || got.Status != 0 {
+				t.Errorf("%v gives %+v", c.err, got)
+			}
+		}
+		if f.sent() != 0 || e.loads.Load() != 2 {
+			t.Errorf("%d requests, %d loads", f.sent(), e.loads.Load())
+		}
+	}
+}
+
+// TestExchangeAfterARefusal has no new token to be had when the old one is
+// refused.
+func TestExchangeAfterARefusal(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		class provision.Class
+		says  string
+	}{
+		{trouble(time.Second), provision.Transient, "no whole reply"},
+		{&credential.Error{Reason: credential.Unknown, Message: "the key is gone", Next: "make one"}, provision.BadCredential, "the key is gone"},
+		{errors.New("file gone"), provision.BadCredential, "Unauthorized"},
+	} {
+		e := &exchange{load: func(_ context.Context, n int) (credential.Secret, error) {
+			if n == 1 {
+				return named(n, 0), nil
+			}
+			return credential.Secret{}, c.err
+		}}
+		f := &forge{replies: []reply{status(401)}}
+		_, err := newClient(t, setup{transport: f, source: e}).Do(t.Context(), post(), nil)
+		if got := errorOf(t, err, c.class, false); !strings.Contains(got.Message, c.says) || got.Next == "" || f.sent() != 1 {
+			t.Errorf("gives %+v after %d requests", got, f.sent())
+		}
+	}
+	e := &exchange{load: func(ctx context.Context, n int) (credential.Secret, error) {
+		if n == 1 {
+			return named(n, 0), nil
+		}
+		<-ctx.Done()
+		return credential.Secret{}, ctx.Err()
+	}}
+	virtual(t, func(t *testing.T, _ func() time.Duration) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := newClient(t, setup{transport: &forge{replies: []reply{status(401)}}, source: e}).Do(ctx, post(), nil)
+		if got := errorOf(t, err, provision.Transient, false); !errors.Is(got, context.DeadlineExceeded) {
+			t.Errorf("gives %+v", got)
+		}
+	})
+}
