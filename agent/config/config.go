@@ -17,7 +17,8 @@ const MaxSize = 1 << 20
 type Config struct {
 	Fleet    string   // the name under which machines recognise each other's keys
 	Machine  string   // empty: the machine is identified by what the system says
-	Users    []string // user names or numeric ids, at least one
+	Users    []string // user names or numeric ids; Users and Groups are not both empty
+	Groups   []string // group names or numeric ids, whose members are as good as listed users
 	Forges   []Forge  // at least one; names are unique without regard to case
 	Key      Key
 	Ready    Ready
@@ -57,23 +58,47 @@ const (
 
 // Forge is one entry of forges.
 type Forge struct {
-	Name         string
-	Kind         provision.Kind
-	URL          string // canonical: lower-case scheme and host, no default port, no slash at the end
-	SSH          provision.SSHAddress
-	HostKeys     []provision.PublicKey // empty: the pins that are built in for SSH.Host
-	Username     string                // set for Bitbucket Cloud only
-	Token        CredentialRef
-	Bind         Bind
+	Name     string
+	Kind     provision.Kind
+	URL      string // canonical: lower-case scheme and host, no default port, no slash at the end
+	SSH      provision.SSHAddress
+	HostKeys []provision.PublicKey // empty: the pins that are built in for SSH.Host
+	Bind     Bind
+	Sockets  bool // each repository has a socket of its own too
+
+	// Exactly one of Token, OAuth and App is set.
+	Username string // set for Bitbucket Cloud with Token only
+	Token    CredentialRef
+	OAuth    *OAuthClient // for Bitbucket Cloud only
+	App      *GitHubApp   // for GitHub only; all Repositories have one owner then
+
 	Repositories []RepositoryEntry // at least one; none is claimed twice in the file
 	Line         int               // where the entry begins
 }
 
-// CredentialRef says where a secret is. Exactly one of File and Env is set.
+// CredentialRef says where a secret is. Of a reference that is set, exactly one
+// of File, Env, Systemd and Command is.
 type CredentialRef struct {
-	File string // absolute path
-	Env  string // name of an environment variable
-	Line int
+	File    string        // absolute path
+	Env     string        // name of an environment variable
+	Systemd string        // name of a file in the folder of the unit's credentials
+	Command []string      // a program, by absolute path or bare name, and its arguments; prints the secret
+	Timeout time.Duration // of Command, from 1 second to 2 minutes; else 0
+	Line    int
+}
+
+// OAuthClient is an OAuth consumer that gets its tokens by the client
+// credentials grant.
+type OAuthClient struct {
+	ID     string // printable ASCII without a colon
+	Secret CredentialRef
+}
+
+// GitHubApp is a GitHub App that gets its tokens for one installation.
+type GitHubApp struct {
+	ID           string // the app's number, or its client id
+	Installation int64  // 0: the installation that has the entry's repositories
+	PrivateKey   CredentialRef
 }
 
 // RepositoryEntry is one repository that keys are registered on.

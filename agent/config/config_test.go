@@ -96,10 +96,10 @@ func TestExample(t *testing.T) {
 // which is YAML too.
 func TestEveryField(t *testing.T) {
 	got, err := config.Parse("all", []byte(`{
-  "fleet": "f", "machine": "m.1", "users": ["jenkins", 1001, "ci@corp.example"], "ready": "any",
+  "fleet": "f", "machine": "m.1", "users": ["jenkins", 1001, "ci@corp.example"], "groups": ["ci", 0, 4294967294], "ready": "any",
   "key": {"type": "rsa-3072", "expire": "1d12h"}, "shutdown": {"timeout": "1m"},
   "forges": [{
-    "name": "a_b", "kind": "gitea", "url": "HTTP://Git.TEST:80/forge/", "ssh": "ssh://forgejo@SSH.git.test", "register": "boot", "bind": "require",
+    "name": "a_b", "kind": "gitea", "url": "HTTP://Git.TEST:80/forge/", "ssh": "ssh://forgejo@SSH.git.test", "register": "boot", "bind": "require", "sockets": "repository",
     "host_keys": ["`+hostKey+` comment"], "credential": {"token": {"env": "FORGE_TOKEN"}},
     "repositories": [{"repository": "acme/api"}]
   }]
@@ -108,13 +108,14 @@ func TestEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config.Config{
-		Fleet: "f", Machine: "m.1", Users: []string{"jenkins", "1001", "ci@corp.example"},
+		Fleet: "f", Machine: "m.1", Users: []string{"jenkins", "1001", "ci@corp.example"}, Groups: []string{"ci", "0", "4294967294"},
 		Forges: []config.Forge{{
 			Name: "a_b", Kind: provision.Gitea, URL: "http://git.test/forge",
 			SSH:          provision.SSHAddress{User: "forgejo", Host: "ssh.git.test", Port: 22},
 			HostKeys:     []provision.PublicKey{publicKey(t, hostKey)},
 			Token:        config.CredentialRef{Env: "FORGE_TOKEN", Line: 6},
 			Bind:         config.BindRequire,
+			Sockets:      true,
 			Repositories: []config.RepositoryEntry{{Repository: "acme/api", Access: provision.Read, Line: 7}},
 			Line:         4,
 		}},
@@ -130,6 +131,14 @@ func TestEveryField(t *testing.T) {
 // entry returns a configuration with one forge entry of these lines.
 func entry(lines ...string) []byte {
 	return []byte("fleet: ci\nusers: [a]\nforges:\n  - name: x\n    " + strings.Join(lines, "\n    ") + "\n")
+}
+
+func TestGroupsAlone(t *testing.T) {
+	text := strings.Replace(string(entry("kind: github", "credential: {token: {env: T}}", "repositories: [a/b]")), "users: [a]", "users: []\ngroups: [ci]", 1)
+	got, err := config.Parse("x", []byte(text))
+	if err != nil || len(got.Users) != 0 || len(got.Groups) != 1 || got.Groups[0] != "ci" {
+		t.Errorf("users %q, groups %q, error %v", got.Users, got.Groups, err)
+	}
 }
 
 // TestLongestFleet holds the limit against what an owner tag has room for.

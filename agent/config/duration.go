@@ -18,13 +18,17 @@ func (w *walk) duration(v value, least, most time.Duration) time.Duration {
 		return 0
 	}
 	d, err := parseDuration(s)
+	said := quote(s)
+	if v.secret {
+		said = "this"
+	}
 	switch {
 	case err != nil:
-		w.report(v, quote(s)+" is not a length of time", fix)
+		w.report(v, said+" is not a length of time", fix)
 	case d < least:
-		w.report(v, quote(s)+" is too short", fix)
+		w.report(v, said+" is too short", fix)
 	case d > most:
-		w.report(v, quote(s)+" is too long", fix)
+		w.report(v, said+" is too long", fix)
 	}
 	return d
 }

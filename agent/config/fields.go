@@ -22,13 +22,13 @@ func configFields() []field[Config] {
 			doc: "this machine's name; without it, what cloud-init or the system says",
 		}, func(w *walk, v value, c *Config) { c.Machine = w.ownerWord(v) }},
 		{spec{
-			name: "users", sample: "[jenkins]", required: true,
-			doc: "who may use the keys: user names or numeric ids",
-		}, readUsers},
+			name: "users", sample: "[jenkins]",
+			doc: "who may use the keys: user names or numeric ids; root only if listed here",
+		}, func(w *walk, v value, c *Config) { c.Users = readNames(w, v, "user") }},
 		{spec{
-			name: "groups", doc: "whose members may use the keys",
-			later: "leave it out, and name each user under users",
-		}, nil},
+			name: "groups", sample: "[ci]",
+			doc: "whose members may use the keys: group names or numeric ids; users, groups or both name somebody",
+		}, func(w *walk, v value, c *Config) { c.Groups = readNames(w, v, "group") }},
 		{spec{
 			name: "forges", sample: "[{name: …, kind: …}]", required: true, inner: specs(forgeFields()),
 			doc: "where the repositories are",
@@ -47,10 +47,6 @@ func configFields() []field[Config] {
 			name: "shutdown", fallback: "{}", inner: specs(shutdownFields()),
 			doc: "how the program ends",
 		}, func(w *walk, v value, c *Config) { readMapping(w, v, shutdownFields(), &c.Shutdown) }},
-		{spec{
-			name: "sockets", doc: "a socket for each repository",
-			later: "leave it out: ssh shows the repository it wants to the one socket",
-		}, nil},
 		{spec{
 			name: "sweep", doc: "the removal of what other machines left",
 			later: "leave it out: each machine removes its own keys",
@@ -114,37 +110,6 @@ func readFleet(w *walk, v value, c *Config) {
 		if _, err := provision.NewOwnerTag(c.Fleet, "m", provision.PublicKey{}, time.Time{}, limit); err != nil {
 			w.report(v, fmt.Sprintf("too long: it must fit into the title of a key, which may have %d bytes, with more than the fleet in it", limit), "choose a shorter name")
 			return
-		}
-	}
-}
-
-var (
-	userPattern   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.@-]{0,255}$`)
-	userIDPattern = regexp.MustCompile(`^(0|[1-9][0-9]{0,9})$`)
-)
-
-// The user ids that stand for "nobody that is known here".
-const (
-	overflowID = "65534"
-	noID       = "4294967295"
-)
-
-func readUsers(w *walk, v value, c *Config) {
-	const fix = "write a list of user names or numeric ids, such as [jenkins, 1001]"
-	seen := map[string]bool{}
-	for _, entry := range w.list(v, fix) {
-		s, ok := w.text(entry, fix)
-		switch {
-		case !ok:
-		case !userPattern.MatchString(s) && !userIDPattern.MatchString(s):
-			w.report(entry, quote(s)+" is neither a user name nor a numeric id", fix)
-		case s == overflowID, s == noID:
-			w.report(entry, "the id "+s+" stands for every user that the system cannot name", "name the user who runs the builds")
-		case seen[s]:
-			w.report(entry, quote(s)+" is listed twice", "remove one of the two")
-		default:
-			seen[s] = true
-			c.Users = append(c.Users, s)
 		}
 	}
 }

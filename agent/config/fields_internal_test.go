@@ -2,6 +2,7 @@ package config
 
 import (
 	"regexp"
+	"slices"
 	"testing"
 )
 
@@ -20,6 +21,9 @@ func TestTable(t *testing.T) {
 			if s.required && (s.sample == "" || s.fallback != "" || s.later != "") {
 				t.Errorf("%s: required, without a sample or with a default", name)
 			}
+			if s.later == "" && (s.sample == "") == (s.fallback == "") {
+				t.Errorf("%s: sample %q, default %q, want one of the two", name, s.sample, s.fallback)
+			}
 			shown := regexp.MustCompile(`(?m)[ {]` + s.name + `:|^(# )?` + s.name + `:`).MatchString(Example())
 			if shown != (s.later == "") {
 				t.Errorf("%s: in the example %v, planned %q", name, shown, s.later)
@@ -28,6 +32,27 @@ func TestTable(t *testing.T) {
 		}
 	}
 	check(specs(configFields()), "")
+}
+
+// TestForms holds that each field of a credential belongs to one form, but for
+// the username, and that the forms name no other fields.
+func TestForms(t *testing.T) {
+	forms := map[string]int{"username": 1}
+	token, oauth, app := credentialForms()
+	for _, f := range []form{token, oauth, app} {
+		for _, name := range slices.Concat(f.needs, f.may) {
+			forms[name]++
+		}
+	}
+	rows := specs(credentialFields())
+	for _, s := range rows {
+		if forms[s.name] != 1 {
+			t.Errorf("%s belongs to %d forms", s.name, forms[s.name])
+		}
+	}
+	if len(forms) != len(rows) {
+		t.Errorf("%d fields in the forms, %d in the table", len(forms), len(rows))
+	}
 }
 
 func TestDistance(t *testing.T) {

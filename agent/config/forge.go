@@ -22,6 +22,7 @@ func readForges(w *walk, v value, c *Config) {
 				w.report(here["name"], fmt.Sprintf("%s names the entry at line %d already", quote(d.Name), other.Line), "give each entry a name of its own")
 			}
 		}
+		w.finishCredential(here["credential"], &d)
 		if d.Kind != "" {
 			w.finishForge(entry, here, &d)
 			w.claim(d, claims)
@@ -47,8 +48,10 @@ func (w *walk) finishForge(entry value, here found, d *forgeDraft) {
 		w.report(entry.key("host_keys"), "missing: the host keys of "+d.SSH.Host+" are not built in",
 			"list what this prints on that server: cat /etc/ssh/ssh_host_*_key.pub")
 	}
-	w.checkUsername(here["credential"], d)
 	w.finishRepositories(d, traits)
+	if d.App != nil && d.Kind == provision.GitHub {
+		w.checkOwner(d)
+	}
 }
 
 // builtInPins lists the SSH hosts whose keys the program knows by itself.
@@ -71,19 +74,4 @@ func (w *walk) defaultSSH(entry value, d *forgeDraft, traits provision.Traits) {
 		return
 	}
 	d.SSH = a
-}
-
-// checkUsername wants one where the forge's tokens need it, and none elsewhere.
-func (w *walk) checkUsername(credential value, d *forgeDraft) {
-	if d.credential == nil {
-		return // missing, or no mapping: reported
-	}
-	at, given := d.credential["username"]
-	switch needed := d.Kind == provision.BitbucketCloud; {
-	case needed && !given:
-		w.report(credential.key("username"), "missing: Bitbucket takes an API token only together with the account's e-mail address",
-			"add username: ci@example.com")
-	case given && !needed:
-		w.report(at, fmt.Sprintf("%s takes the token alone", d.Kind), "remove the username")
-	}
 }

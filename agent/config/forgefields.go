@@ -1,12 +1,7 @@
 package config
 
 import (
-	"path"
-	"regexp"
 	"strings"
-	"unicode"
-
-	"go.yaml.in/yaml/v4"
 
 	"deploykeyd/provision"
 )
@@ -16,6 +11,8 @@ import (
 type forgeDraft struct {
 	Forge
 	credential   found // what its credential says; nil when that is no mapping
+	oauth        OAuthClient
+	app          GitHubApp
 	repositories []repositoryDraft
 }
 
@@ -64,50 +61,16 @@ func forgeFields() []field[forgeDraft] {
 			d.Bind = Bind(w.oneOf(v, string(BindPrefer), string(BindRequire)))
 		}},
 		{spec{
+			name: "sockets", fallback: "shared",
+			doc: "shared, or repository for a socket of each repository too: for containers, and for programs that bring their own SSH",
+		}, func(w *walk, v value, d *forgeDraft) { d.Sockets = w.oneOf(v, "shared", "repository") == "repository" }},
+		{spec{
 			name: "repositories", sample: "[acme/api]", required: true, inner: specs(entryFields()),
 			doc: "the repositories that the builds need",
 		}, readRepositories},
 		{spec{
 			name: "exclude", doc: "repositories that a pattern would include",
 			later: "leave it out, and list the repositories one by one",
-		}, nil},
-		{spec{
-			name: "sockets", doc: "a socket for each repository",
-			later: "leave it out: ssh shows the repository it wants to the one socket",
-		}, nil},
-	}
-}
-
-func credentialFields() []field[forgeDraft] {
-	return []field[forgeDraft]{
-		{spec{
-			name: "username", sample: "ci@example.com",
-			doc: "the account's e-mail address; for bitbucket-cloud, which wants it with an API token",
-		}, readUsername},
-		{spec{
-			name: "token", sample: "{file: /etc/deploykeyd/forge.token}", required: true, secret: true, inner: specs(tokenFields()),
-			doc: "where the token is, never the token itself",
-		}, readToken},
-	}
-}
-
-func tokenFields() []field[CredentialRef] {
-	return []field[CredentialRef]{
-		{spec{
-			name: "file", sample: "/etc/deploykeyd/forge.token",
-			doc: "a file that only its owner may read",
-		}, readTokenFile},
-		{spec{
-			name: "env", sample: "FORGE_TOKEN",
-			doc: "an environment variable, in capital letters",
-		}, readTokenEnv},
-		{spec{
-			name: "systemd", doc: "a credential of the systemd unit",
-			later: "write {file: …} with the path of a file that only its owner may read",
-		}, nil},
-		{spec{
-			name: "command", doc: "a program that prints the token",
-			later: "write the token into a file that only its owner may read, and {file: …} here",
 		}, nil},
 	}
 }
@@ -170,69 +133,4 @@ func readRegister(w *walk, v value, _ *forgeDraft) {
 		return
 	}
 	w.oneOf(v, "boot")
-}
-
-// readCredential keeps what stands below it out of the messages: it is the place
-// where a secret is written by mistake.
-func readCredential(w *walk, v value, d *forgeDraft) {
-	v.secret = true
-	d.credential = readMapping(w, v, credentialFields(), d)
-}
-
-// usernamePattern is what can stand before the colon of HTTP's basic scheme.
-var usernamePattern = regexp.MustCompile(`^[!-9;-~]{1,255}$`)
-
-func readUsername(w *walk, v value, d *forgeDraft) {
-	const fix = "write the account's e-mail address"
-	s, ok := w.text(v, fix)
-	if ok && !usernamePattern.MatchString(s) {
-		w.report(v, "only printable ASCII without spaces and colons is possible", fix)
-		return
-	}
-	d.Username = s
-}
-
-func readToken(w *walk, v value, d *forgeDraft) {
-	const fix = "write the secret into a file that only its owner may read, and {file: /its/path} here; if it was real, revoke it"
-	if v.node.Kind == yaml.ScalarNode && !isNull(v.node) {
-		w.report(v, "a secret must not stand in the configuration", fix)
-		return
-	}
-	d.Token.Line = v.line
-	here := readMapping(w, v, tokenFields(), &d.Token)
-	if here == nil {
-		return
-	}
-	_, file := here["file"]
-	_, env := here["env"]
-	switch {
-	case file && env:
-		w.report(v, "two places of one secret", "keep one of file and env")
-	case len(v.node.Content) == 0:
-		w.report(v, "the place of the secret is missing", "add file: /the/path, or env: NAME")
-	}
-}
-
-func readTokenFile(w *walk, v value, ref *CredentialRef) {
-	const fix = "write an absolute path, such as /etc/deploykeyd/forge.token"
-	s, ok := w.text(v, fix)
-	if ok && (!path.IsAbs(s) || strings.ContainsFunc(s, unicode.IsControl)) {
-		w.report(v, "not an absolute path", fix)
-		return
-	}
-	ref.File = s
-}
-
-// envPattern is narrower than what the system allows: a token that is written
-// here by mistake has small letters, and would be repeated in messages as a name.
-var envPattern = regexp.MustCompile(`^[A-Z_][A-Z0-9_]{0,254}$`)
-
-func readTokenEnv(w *walk, v value, ref *CredentialRef) {
-	const fix = "write the name of an environment variable, such as FORGE_TOKEN"
-	s, ok := w.text(v, fix)
-	if ok && !envPattern.MatchString(s) {
-		w.report(v, "not the name of an environment variable in capital letters, digits and _", fix)
-		return
-	}
-	ref.Env = s
 }

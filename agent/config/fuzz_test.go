@@ -3,6 +3,7 @@ package config_test
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,9 @@ import (
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(config.Example()))
 	f.Add([]byte(`{"fleet": "f", "users": [1], "forges": [{"name": "x", "kind": "github", "credential": {"token": {"env": "T"}}, "repositories": ["a/b"]}]}`))
+	for _, credential := range goodCredentials() {
+		f.Add([]byte(credential.text))
+	}
 	files, err := filepath.Glob("testdata/bad/*.txtar")
 	if err != nil {
 		f.Fatal(err)
@@ -58,7 +62,7 @@ func FuzzParse(f *testing.F) {
 
 func checkPromises(t *testing.T, c config.Config) {
 	t.Helper()
-	if c.Fleet == "" || len(c.Users) == 0 || len(c.Forges) == 0 {
+	if c.Fleet == "" || len(c.Users)+len(c.Groups) == 0 || len(c.Forges) == 0 {
 		t.Errorf("something required is missing: %+v", c)
 	}
 	if c.Key.Type == "" || c.Key.Expire < 10*time.Minute || c.Key.Expire > provision.MaxTagAhead ||
@@ -66,10 +70,15 @@ func checkPromises(t *testing.T, c config.Config) {
 		c.Ready != config.ReadyAll && c.Ready != config.ReadyAny {
 		t.Errorf("a value is out of its bounds: %+v", c)
 	}
+	for _, id := range slices.Concat(c.Users, c.Groups) {
+		if id == "" || id == "65534" || id == "4294967295" {
+			t.Errorf("users %q, groups %q", c.Users, c.Groups)
+		}
+	}
 	claimed := map[string]bool{}
 	for _, f := range c.Forges {
-		hasToken := (f.Token.File == "") != (f.Token.Env == "")
-		if f.Name == "" || f.URL == "" || f.SSH.Check() != nil || !hasToken || len(f.Repositories) == 0 ||
+		checkCredential(t, f)
+		if f.Name == "" || f.URL == "" || f.SSH.Check() != nil || len(f.Repositories) == 0 ||
 			f.Bind != config.BindPrefer && f.Bind != config.BindRequire {
 			t.Errorf("forge %+v", f)
 		}
@@ -84,5 +93,42 @@ func checkPromises(t *testing.T, c config.Config) {
 			}
 			claimed[id] = true
 		}
+	}
+}
+
+// checkCredential holds that a forge has one whole credential that its kind takes.
+func checkCredential(t *testing.T, f config.Forge) {
+	t.Helper()
+	var refs []config.CredentialRef
+	fine := (f.Username != "") == (f.Kind == provision.BitbucketCloud && f.OAuth == nil)
+	if f.Token.Line != 0 {
+		refs = append(refs, f.Token)
+	}
+	if f.OAuth != nil {
+		refs = append(refs, f.OAuth.Secret)
+		fine = fine && f.Kind == provision.BitbucketCloud && f.OAuth.ID != ""
+	}
+	if f.App != nil {
+		refs = append(refs, f.App.PrivateKey)
+		fine = fine && f.Kind == provision.GitHub && f.App.ID != "" && f.App.Installation >= 0
+		owner, _, _ := strings.Cut(string(f.Repositories[0].Repository), "/")
+		for _, r := range f.Repositories {
+			other, _, _ := strings.Cut(string(r.Repository), "/")
+			fine = fine && strings.EqualFold(owner, other)
+		}
+	}
+	if !fine || len(refs) != 1 {
+		t.Fatalf("forge %+v", f)
+	}
+	places, ref := 0, refs[0]
+	for _, there := range []bool{ref.File != "", ref.Env != "", ref.Systemd != "", len(ref.Command) > 0} {
+		if there {
+			places++
+		}
+	}
+	limited := ref.Timeout >= time.Second && ref.Timeout <= 2*time.Minute
+	if places != 1 || ref.Line == 0 || limited != (len(ref.Command) > 0) || !limited && ref.Timeout != 0 ||
+		len(ref.Command) > 64 || strings.Contains(strings.Join(ref.Command, ""), "\x00") {
+		t.Errorf("secret at %+v", ref)
 	}
 }

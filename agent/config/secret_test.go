@@ -20,11 +20,19 @@ func TestSecretIsNeverShown(t *testing.T) {
 		"\"" + secret, "[" + secret, "{" + secret, "\"" + secret + "\n%[1]s  " + secret + "\"", "\t" + secret, "x\t" + secret, "x\n\t" + secret,
 		"{file: /x}\n%[1]stoken: " + secret, "{file: /x}\n%[1]spassword: " + secret, "{file: /x}\n%[1]s" + secret + ": x", "{file: /x}\n%[1]s? [" + secret + "]",
 		"\x1b" + secret, "\xff" + secret, "{file: \"/x\\n" + secret + "\"}",
+		"{command: " + secret + "}", "{command: [" + secret + " a]}", "{command: [get, [" + secret + "]], env: X}", "{command: [get, \"" + secret + "\\0\"]}",
+		"{command: [get, " + secret + "], timeout: " + secret + "}", "{command: [get], timeout: 5m" + secret + "}", "{systemd: a/" + secret + "}",
+		"|\n%[1]s  -----BEGIN PRIVATE KEY-----\n%[1]s  " + secret, "|\n-----BEGIN PRIVATE KEY-----\n" + secret + "\n-----END PRIVATE KEY-----",
+		"-----BEGIN PRIVATE KEY-----\n%[1]s" + secret, "{file: |\n-----BEGIN PRIVATE KEY-----\n" + secret + "\n}",
 	}
 	places := []string{
 		"    credential:\n      token: %s\n", "    credential:\n      username: u\n      token: %s\n    bnid: x\n",
 		"    credential: %s\n", "    credential: {token: %s, usename: x}\n", "    credential:\n    token: %s\n", "    token: %s\n", "    password: %s\n",
 		"token: %s\n", "- token: %s\n",
+		"    credential:\n      client_id: a\n      client_secret: %s\n", "    credential: {client_secret: %s, client_id: a}\n",
+		"    credential:\n      client_id: %s\n      client_secret: {env: T}\n", "    client_secret: %s\n",
+		"    credential:\n      app_id: 1\n      private_key: %s\n", "    credential:\n      app_id: %s\n      private_key: {env: T}\n",
+		"    credential:\n      app_id: 1\n      installation_id: %s\n      private_key: {env: T}\n", "    credential: {private_key: %s}\n", "private_key: %s\n",
 	}
 	for _, place := range places {
 		before, _, _ := strings.Cut("\n"+place, "%s")

@@ -176,7 +176,7 @@ func fillIn[T any](w *walk, v value, fields []field[T], here found, into *T) {
 		part := v.key(f.name)
 		switch {
 		case f.required:
-			w.report(part, "missing: "+f.doc, "add "+f.name+": "+f.sample)
+			w.missing(v, f.spec)
 		case f.fallback != "":
 			part.node = &yaml.Node{Kind: yaml.ScalarNode, Value: f.fallback, Line: v.node.Line, Column: v.node.Column}
 			if f.fallback == "{}" {
@@ -185,6 +185,11 @@ func fillIn[T any](w *walk, v value, fields []field[T], here found, into *T) {
 			f.read(w, part, into)
 		}
 	}
+}
+
+// missing reports that the mapping v lacks a field that it must have.
+func (w *walk) missing(v value, s spec) {
+	w.report(v.key(s.name), "missing: "+s.doc, "add "+s.name+": "+s.sample)
 }
 
 // unknownKey reports a key that has no row.
@@ -237,8 +242,17 @@ func (w *walk) text(v value, fix string) (string, bool) {
 	return v.node.Value, true
 }
 
-// list returns the entries of the list that v is.
+// list returns the entries of the list that v is, which must have some.
 func (w *walk) list(v value, fix string) []value {
+	entries := w.entries(v, fix)
+	if v.node.Kind == yaml.SequenceNode && len(entries) == 0 {
+		w.report(v, "the list is empty", fix)
+	}
+	return entries
+}
+
+// entries returns the entries of the list that v is.
+func (w *walk) entries(v value, fix string) []value {
 	if v.node.Kind != yaml.SequenceNode {
 		w.wrongForm(v, "a list", fix)
 		return nil
@@ -246,9 +260,6 @@ func (w *walk) list(v value, fix string) []value {
 	var entries []value
 	for i, n := range v.node.Content {
 		entries = append(entries, value{node: n, path: fmt.Sprintf("%s[%d]", v.path, i), secret: v.secret})
-	}
-	if len(entries) == 0 {
-		w.report(v, "the list is empty", fix)
 	}
 	return entries
 }
@@ -271,6 +282,9 @@ func (w *walk) oneOf(v value, allowed ...string) string {
 // config reads the whole tree.
 func (w *walk) config(root *yaml.Node) Config {
 	var c Config
-	readMapping(w, value{node: root}, configFields(), &c)
+	top := value{node: root}
+	if here := readMapping(w, top, configFields(), &c); here != nil {
+		w.checkAudience(top, here)
+	}
 	return c
 }

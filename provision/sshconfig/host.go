@@ -26,6 +26,9 @@ type Options struct {
 	// key. A list with a numeric id, or with a name that ssh_config has no
 	// plain form for, restricts nothing.
 	Users []string
+	// Groups are the groups whose members may use the keys as well as Users.
+	// ssh_config cannot ask for a group: with any, nothing is restricted.
+	Groups []string
 }
 
 // check refuses what must not come near an ssh_config. The configuration has
@@ -97,15 +100,15 @@ var (
 	numericPattern = regexp.MustCompile(`^[0-9]+$`)
 )
 
-// localUsers returns the Match criterion for users, or "".
-func localUsers(users []string) string {
-	if len(users) == 0 {
+// localUsers returns the Match criterion for those who may use the keys, or "".
+func (o Options) localUsers() string {
+	if len(o.Users) == 0 || len(o.Groups) > 0 {
 		return ""
 	}
-	for _, u := range users {
+	for _, u := range o.Users {
 		if !userPattern.MatchString(u) || numericPattern.MatchString(u) {
 			return ""
 		}
 	}
-	return " localuser " + strings.Join(users, ",")
+	return " localuser " + strings.Join(o.Users, ",")
 }

@@ -11,6 +11,21 @@ import (
 
 const banner = "# Written by deploykeyd ssh-config; changes made here are lost.\n"
 
+// overrides tells the reader of the ssh_config what it cannot prevent: ssh reads
+// a user's own file first (ssh_config(5)).
+const overrides = `#
+# ssh reads a user's own ~/.ssh/config before this file, and the first value that it
+# finds for an option holds. Where that file sets one of these for a host below, or
+# for "Host *", its value wins:
+#   ControlMaster, ControlPath   a clone uses the login of an earlier one, which
+#                                fails where each repository has a key of its own
+#   ForwardAgent                 the forge's server can ask the agent for logins
+#   IdentityAgent                another agent is asked, which has none of the keys
+#   StrictHostKeyChecking, UserKnownHostsFile
+#                                a server may show a host key that is not pinned
+# As that user, "ssh -G HOST" prints the values that hold.
+`
+
 // ignoreUnknown stands before the first block: ssh before 8.5 gives up a file
 // with an option that it does not know, even in a block for another host.
 const ignoreUnknown = "IgnoreUnknown KnownHostsCommand\n"
@@ -31,9 +46,9 @@ func Config(hosts []Host, o Options) (string, error) {
 		return "", fmt.Errorf("ssh config: known_hosts file: %w", err)
 	}
 	var b strings.Builder
-	b.WriteString(banner + ignoreUnknown)
+	b.WriteString(banner + overrides + ignoreUnknown)
 	for _, g := range groups(hosts) {
-		fmt.Fprintf(&b, "\nMatch originalhost %s%s\n", g.name, localUsers(o.Users))
+		fmt.Fprintf(&b, "\nMatch originalhost %s%s\n", g.name, o.localUsers())
 		for _, l := range g.options(socket, known) {
 			fmt.Fprintf(&b, "    %s %s\n", l.option, l.value)
 		}
