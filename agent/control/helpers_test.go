@@ -97,7 +97,7 @@ func serve(t *testing.T, d control.Daemon, users ...string) *served {
 		t.Fatal(err)
 	}
 	server := control.NewServer(control.Options{
-		Daemon: d, Users: unixsock.NewUsers(users, nil, nil),
+		Daemon: d, Users: unixsock.NewUsers(users, nil, unixsock.Resolver{}, nil),
 		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	ctx, cancel := context.WithCancel(t.Context())

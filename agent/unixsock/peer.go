@@ -32,7 +32,14 @@ var (
 // of a file system that the peer itself serves (fuse(4)).
 type Peer struct {
 	UID, GID uint32 // effective ids, in our user namespace
-	PID      int32  // 0 when it lies in a pid namespace that we do not see
+	// Groups returns the supplementary groups, among which GID may be or not.
+	// It is a function because there may be 65536 of them, 256 KiB, for each
+	// connection: it asks the kernel each time, which keeps what was true when
+	// the peer connected. It never waits for the peer. When the connection has
+	// been closed, or the kernel is older than 4.13, it returns none. Nil means
+	// none.
+	Groups func() []uint32
+	PID    int32 // 0 when it lies in a pid namespace that we do not see
 	// Proven says that the kernel vouches for the process whose facts and
 	// command line are read: it is the one that connected, and no other that
 	// was given its pid.

@@ -5,17 +5,18 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // PeerOf returns who is at the other end of a Unix socket connection, from
-// SO_PEERCRED and SO_PEERPIDFD (unix(7)). It never waits for the peer. The
-// caller closes the peer. It is to be called right after Accept: where the
-// kernel is older than 6.5, a process that ended and whose pid was given away
-// before the call may be taken for the peer, which is then not Proven.
+// SO_PEERCRED, SO_PEERGROUPS and SO_PEERPIDFD (unix(7)). It never waits for the
+// peer. The caller closes the peer. It is to be called right after Accept: where
+// the kernel is older than 6.5, a process that ended and whose pid was given to
+// another one of the same user and group before the call may be taken for the
+// peer, which is then not Proven.
 func PeerOf(c net.Conn) (Peer, error) {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
@@ -25,54 +26,62 @@ func PeerOf(c net.Conn) (Peer, error) {
 	if err != nil {
 		return Peer{}, fmt.Errorf("peer credentials: %w", err)
 	}
-	var p Peer
-	var optErr error
-	err = raw.Control(func(fd uintptr) { p, optErr = peerOf(int(fd)) })
-	if err = errors.Join(err, optErr); err != nil {
+	p, err := peerOf(raw, func(fd int) (int, error) {
+		return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+	})
+	if err != nil {
 		return Peer{}, fmt.Errorf("peer credentials: %w", err)
 	}
 	return p, nil
 }
 
-func peerOf(fd int) (Peer, error) {
-	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil {
-		return Peer{}, os.NewSyscallError("getsockopt SO_PEERCRED", err)
-	}
-	p := Peer{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid}
-	p.process, p.Proven = openProcess(cred.Pid, func() (int, error) {
-		return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+// peerOf asks about the other end of a socket. handleOf asks for the kernel's
+// handle of the process there.
+func peerOf(raw syscall.RawConn, handleOf func(fd int) (int, error)) (Peer, error) {
+	var p Peer
+	var optErr error
+	accepted := bootClock()
+	err := raw.Control(func(fd uintptr) {
+		var cred *unix.Ucred
+		cred, optErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if optErr != nil {
+			optErr = os.NewSyscallError("getsockopt SO_PEERCRED", optErr)
+			return
+		}
+		p = Peer{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid}
+		p.process, p.Proven = openProcess(cred, accepted, func() (int, error) { return handleOf(int(fd)) })
 	})
-	return p, nil
+	p.Groups = func() (groups []uint32) {
+		if err := raw.Control(func(fd uintptr) { groups = peerGroups(int(fd)) }); err != nil {
+			return nil
+		}
+		return groups
+	}
+	return p, errors.Join(err, optErr)
 }
 
-// openProcess opens the folder of the process that connected, or returns nil.
-// The kernel's handle of that process, if it gives one, tells whether the pid
-// was still its own when the folder was opened; from then on the folder itself
-// keeps to the process.
-func openProcess(pid int32, handleOf func() (int, error)) (process *os.Root, proven bool) {
-	if pid <= 0 {
-		return nil, false
+const (
+	groupSize = uint32(unsafe.Sizeof(uint32(0)))
+	// maxGroups is NGROUPS_MAX, the most supplementary groups of a process
+	// (getgroups(2)).
+	maxGroups = 1 << 16
+)
+
+// peerGroups returns the supplementary groups of the process that connected, or
+// nil when the kernel does not tell.
+func peerGroups(fd int) []uint32 {
+	room := 32 * groupSize
+	for {
+		groups, size := make([]uint32, room/groupSize), room
+		// x/sys has no call for an option that is a list of numbers.
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0) //nolint:gosec // the kernel writes size bytes at most
+		switch {
+		case errno == 0 && size <= room:
+			return groups[:size/groupSize]
+		case errno != unix.ERANGE || size <= room || size > maxGroups*groupSize:
+			return nil
+		}
+		room = size // what it takes
 	}
-	handle, err := handleOf()
-	switch {
-	case err == nil:
-		defer func() { _ = unix.Close(handle) }()
-	case errors.Is(err, unix.ENOPROTOOPT): // older than 6.5
-		handle = -1
-	default: // EINVAL or ESRCH, as the kernel has it: the process has gone
-		return nil, false
-	}
-	process, err = os.OpenRoot("/proc/" + strconv.Itoa(int(pid)))
-	if err != nil {
-		return nil, false
-	}
-	if handle < 0 {
-		return process, false
-	}
-	if errors.Is(unix.PidfdSendSignal(handle, 0, nil, 0), unix.ESRCH) {
-		_ = process.Close()
-		return nil, false
-	}
-	return process, true
 }

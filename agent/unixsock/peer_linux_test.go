@@ -1,14 +1,11 @@
 package unixsock_test
 
 import (
-	"bytes"
 	"errors"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strconv"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,64 +15,11 @@ import (
 	"deploykeyd/agent/unixsock"
 )
 
-// childEnv makes the test program connect to the socket that it names, and stay
-// until its standard input ends.
-const childEnv = "DEPLOYKEYD_TEST_CONNECT"
-
-func TestMain(m *testing.M) {
-	path := os.Getenv(childEnv)
-	if path == "" {
-		m.Run()
-		return
-	}
-	if _, err := net.Dial("unix", path); err != nil { //nolint:noctx // ends with this process
-		panic(err)
-	}
-	_, _ = os.Stdin.Read(make([]byte, 1))
-}
-
-// child starts a process that connects to l, and returns both ends.
-func child(t *testing.T, l *unixsock.Listener, args ...string) (_ *exec.Cmd, stop func(), p unixsock.Peer) {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), exe)
-	cmd.Args = args
-	cmd.Env = []string{childEnv + "=" + l.Addr().String()}
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	stop = func() { _ = in.Close(); _ = cmd.Wait() }
-	t.Cleanup(stop)
-	return cmd, stop, accept(t, l)
-}
-
-func accept(t *testing.T, l *unixsock.Listener) unixsock.Peer {
-	t.Helper()
-	c, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	p, err := unixsock.PeerOf(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = p.Close() })
-	return p
-}
-
 func TestPeerOfSaysWhoConnected(t *testing.T) {
 	l := listen(t, filepath.Join(folder(t), "s"))
 	args := []string{"/usr/bin/ssh", "-p", "2222", "git@gitea.test", "git-upload-pack '/acme/api.git'", ""}
-	cmd, _, p := child(t, l, args...)
+	cmd, _ := client(t, l, nil, args...)
+	p := peerOf(t, acceptConn(t, l))
 	if p.PID != int32(cmd.Process.Pid) || !p.Proven || p.UID != uint32(os.Geteuid()) || p.GID != uint32(os.Getegid()) {
 		t.Errorf("got %+v, want pid %d", p, cmd.Process.Pid)
 	}
@@ -85,14 +29,30 @@ func TestPeerOfSaysWhoConnected(t *testing.T) {
 	}
 	facts := p.Process()
 	exe, _ := os.Executable()
-	if facts.Exe != exe || facts.Comm != filepath.Base(exe)[:min(15, len(filepath.Base(exe)))] {
+	if facts.Exe != exe || facts.Comm != filepath.Base(self) {
 		t.Errorf("got %+v, want %s", facts, exe)
+	}
+}
+
+// The same on a kernel without handles of peers.
+func TestPeerOfBefore65(t *testing.T) {
+	l := openTo(t)
+	client(t, l, &syscall.Credential{Uid: 70001, Gid: 70002}, "ssh", "git@gitea.test")
+	p, err := unixsock.PeerWith(acceptConn(t, l), unixsock.NoHandle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	line, err := p.CommandLine(100)
+	if diff := cmp.Diff([]string{"ssh", "git@gitea.test"}, line); diff != "" || err != nil || p.Proven {
+		t.Errorf("proven %v, %v (-want +got):\n%s", p.Proven, err, diff)
 	}
 }
 
 func TestCommandLineIsCut(t *testing.T) {
 	l := listen(t, filepath.Join(folder(t), "s"))
-	_, _, p := child(t, l, "ssh", "first", strings.Repeat("x", 100<<10), "git-upload-pack 'a/b'")
+	client(t, l, nil, "ssh", "first", strings.Repeat("x", 100<<10), "git-upload-pack 'a/b'")
+	p := peerOf(t, acceptConn(t, l))
 	for _, c := range []struct {
 		limit int
 		want  []string
@@ -104,115 +64,77 @@ func TestCommandLineIsCut(t *testing.T) {
 	}
 }
 
-// A pid that belongs to another process by now must not lend it its words. The
-// kernel gives the very pid to the next process when told so (proc(5),
-// ns_last_pid), which needs the right to.
-func TestPeerThatIsGoneHasNoCommandLine(t *testing.T) {
-	l := listen(t, filepath.Join(folder(t), "s"))
-	cmd, stop, p := child(t, l, "ssh", "git@gitea.test")
-	stop()
-	if _, err := p.CommandLine(100); !errors.Is(err, unixsock.ErrNoProcess) {
-		t.Errorf("got %v, want ErrNoProcess", err)
-	}
-	reuse(t, cmd.Process.Pid)
-	if line, err := p.CommandLine(100); !errors.Is(err, unixsock.ErrNoProcess) {
-		t.Errorf("the words of another process: %q, %v", line, err)
-	}
-	if facts := p.Process(); facts != (unixsock.Process{}) {
-		t.Errorf("the facts of another process: %+v", facts)
-	}
-}
-
-// A process may end before anybody asks who it was.
-func TestPeerOfAProcessThatWasReplaced(t *testing.T) {
-	l := listen(t, filepath.Join(folder(t), "s"))
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), exe)
-	cmd.Env = []string{childEnv + "=" + l.Addr().String()}
-	cmd.Stdin = bytes.NewReader(nil)
-	if err := cmd.Run(); err != nil {
-		t.Fatal(err)
-	}
-	reuse(t, cmd.Process.Pid)
-	p := accept(t, l)
-	if p.UID != uint32(os.Geteuid()) {
-		t.Errorf("got %+v", p)
-	}
-	if line, err := p.CommandLine(100); !errors.Is(err, unixsock.ErrNoProcess) {
-		t.Errorf("the words of another process: %q, %v", line, err)
-	}
-}
-
-// reuse starts a process that has the given pid, where we may.
-func reuse(t *testing.T, pid int) {
-	t.Helper()
-	const attempts = 50 // other processes may be quicker
-	for range attempts {
-		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0); err != nil {
-			t.Logf("the pid is not given to another process: %v", err)
-			return
-		}
-		cmd := exec.CommandContext(t.Context(), "cat")
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
-		if cmd.Process.Pid == pid {
-			return
-		}
-	}
-	t.Fatalf("pid %d was not given out again in %d attempts", pid, attempts)
-}
-
 func TestPeerOfAnotherUser(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Log("only root can be another user: our own is seen by TestPeerOfSaysWhoConnected")
-		return
-	}
-	dir := folder(t)
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	l, err := unixsock.Listen(filepath.Join(dir, "s"), 0o666)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	errc := make(chan error, 1)
-	go func() { errc <- connectAs(61234, 61236, l.Addr().String()) }()
-	p := accept(t, l)
-	if err := <-errc; err != nil {
-		t.Fatal(err)
-	}
-	if p.UID != 61234 || p.GID != 61236 {
-		t.Errorf("uid %d gid %d", p.UID, p.GID)
+	for name, groups := range map[string][]uint32{
+		"no groups": nil, "one": {70010}, "several": {70012, 70010, 5, 70010}, "more than a first guess": from(70000, 33), "many": from(70000, 1000),
+	} {
+		l := openTo(t)
+		_, stop := client(t, l, &syscall.Credential{Uid: 70001, Gid: 70002, Groups: groups})
+		c := acceptConn(t, l)
+		p := peerOf(t, c)
+		if p.UID != 70001 || p.GID != 70002 {
+			t.Errorf("%s: uid %d gid %d", name, p.UID, p.GID)
+		}
+		want := append([]uint32{}, groups...)
+		slices.Sort(want) // as the kernel keeps them
+		for _, when := range []string{"while it lives", "after its end"} {
+			if diff := cmp.Diff(want, p.Groups()); diff != "" {
+				t.Errorf("%s, %s (-want +got):\n%s", name, when, diff)
+			}
+			stop()
+		}
+		_ = c.Close()
+		if got := p.Groups(); got != nil {
+			t.Errorf("%s: groups of a closed connection: %v", name, got)
+		}
 	}
 }
 
-// connectAs connects from a thread that has become another user. The thread is
-// given up: the runtime ends it together with the goroutine.
-func connectAs(uid, gid uintptr, path string) error {
-	runtime.LockOSThread()
-	for _, call := range [][4]uintptr{
-		{syscall.SYS_SETRESGID, gid, gid, gid},
-		{syscall.SYS_SETRESUID, uid, uid, uid},
+// from returns n ids in a row.
+func from(first uint32, n int) []uint32 {
+	ids := make([]uint32, n)
+	for i := range ids {
+		ids[i] = first + uint32(i)
+	}
+	return ids
+}
+
+// The kernel's limit: no peer has more groups, and they are held for nobody.
+func TestPeerInAllTheGroupsThereMayBe(t *testing.T) {
+	const most = 1 << 16
+	l := openTo(t)
+	client(t, l, &syscall.Credential{Uid: 70001, Gid: 70002, Groups: from(100000, most)})
+	p := peerOf(t, acceptConn(t, l))
+	groups := p.Groups()
+	if len(groups) != most || groups[0] != 100000 || groups[most-1] != 100000+most-1 {
+		t.Fatalf("%d groups", len(groups))
+	}
+	u := unixsock.NewUsers(nil, []string{"165535"}, unixsock.Resolver{}, nil)
+	if !u.Allows(p) || unixsock.NewUsers(nil, []string{"165536"}, unixsock.Resolver{}, nil).Allows(p) {
+		t.Error("the last group does not decide")
+	}
+}
+
+// Membership is the process's: what it had when it connected.
+func TestMembershipIsTheProcesssOwn(t *testing.T) {
+	u := unixsock.NewUsers(nil, []string{"70010"}, unixsock.Resolver{}, nil)
+	for name, c := range map[string]struct {
+		who  syscall.Credential
+		want bool
+	}{
+		"its group":            {syscall.Credential{Uid: 70001, Gid: 70010}, true},
+		"among its groups":     {syscall.Credential{Uid: 70001, Gid: 70002, Groups: []uint32{5, 70010}}, true},
+		"gave its groups up":   {syscall.Credential{Uid: 70001, Gid: 70002}, false},
+		"a uid of that number": {syscall.Credential{Uid: 70010, Gid: 70002}, false},
+		"root in the group":    {syscall.Credential{Gid: 70010, Groups: []uint32{70010}}, false},
+		"nobody in the group":  {syscall.Credential{Uid: 65534, Gid: 70010, Groups: []uint32{70010}}, false},
 	} {
-		if _, _, errno := syscall.RawSyscall(call[0], call[1], call[2], call[3]); errno != 0 {
-			return errno
+		l := openTo(t)
+		client(t, l, &c.who)
+		if got := u.Allows(peerOf(t, acceptConn(t, l))); got != c.want {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
-	c, err := net.Dial("unix", path) //nolint:noctx // answers at once
-	if err != nil {
-		return err
-	}
-	return c.Close()
 }
 
 func TestPeerOfSomethingElse(t *testing.T) {

@@ -1,0 +1,26 @@
+package unixsock
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// PeerWith is PeerOf where the kernel is asked for the handle of the process by
+// handleOf.
+func PeerWith(c net.Conn, handleOf func(fd int) (int, error)) (Peer, error) {
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return Peer{}, err
+	}
+	return peerOf(raw, handleOf)
+}
+
+// Handle asks a kernel from 6.5 on.
+func Handle(fd int) (int, error) {
+	return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+}
+
+// NoHandle is an older kernel.
+func NoHandle(int) (int, error) { return -1, unix.ENOPROTOOPT }
