@@ -51,6 +51,7 @@ type Forge struct {
 type RepositoryAccess struct {
 	Repository provision.Repository
 	Access     provision.Access
+	Socket     string // the repository's own, as the status shows it; empty without
 }
 
 // Agent carries one life. Run it once; Revoke ends its work.
@@ -109,7 +110,7 @@ func New(o Options) *Agent {
 		state := newForgeState(f, o.RequestsPerForge)
 		a.forges = append(a.forges, state)
 		for _, repositories := range planKeys(f) {
-			planned := &plannedKey{ring: a.ring}
+			planned := &plannedKey{ring: a.ring, shared: len(repositories) > 1}
 			for _, repo := range repositories {
 				a.registrations = append(a.registrations, newRegistration(a, state, repo, planned))
 			}

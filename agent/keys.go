@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"deploykeyd/agent/key"
@@ -49,22 +50,31 @@ func (r *keyring) generate() (*key.Key, error) {
 	return k, nil
 }
 
+// drop wipes a key that nothing will ask to sign again.
+func (r *keyring) drop(k *key.Key) {
+	r.mu.Lock()
+	r.keys = slices.DeleteFunc(r.keys, func(other *key.Key) bool { return other == k })
+	r.mu.Unlock()
+	k.Wipe()
+}
+
 func (r *keyring) wipe() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, k := range r.keys {
 		k.Wipe()
 	}
-	r.wiped = true
+	r.keys, r.wiped = nil, true
 }
 
 // plannedKey is a key that is made when the first of its registrations needs
 // it: with RSA, making 300 takes longer than some shutdowns may.
 type plannedKey struct {
-	ring *keyring
-	once sync.Once
-	key  *key.Key
-	err  error
+	ring   *keyring
+	shared bool // by several registrations
+	once   sync.Once
+	key    *key.Key
+	err    error
 }
 
 func (p *plannedKey) get() (*key.Key, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"deploykeyd/provision"
@@ -216,13 +217,7 @@ func (l *leftover) remnant() Remnant {
 func (a *Agent) forgeOf(rec Record) (*forgeState, error) {
 	var best *forgeState
 	for _, f := range a.forges {
-		if f.URL != rec.ForgeURL {
-			continue
-		}
-		if f.has(rec.Target) {
-			return f, nil
-		}
-		if best == nil || f.Name == rec.Forge {
+		if f.URL == rec.ForgeURL && (best == nil || f.fits(rec) > best.fits(rec)) {
 			best = f
 		}
 	}
@@ -234,6 +229,23 @@ func (a *Agent) forgeOf(rec Record) (*forgeState, error) {
 		}
 	}
 	return best, nil
+}
+
+// fits says how likely the credential of f may revoke what rec tells of: an
+// entry for the very target before one for its owner, whose credential may be
+// good for that owner alone, and that before one that has kept its name.
+func (f *forgeState) fits(rec Record) int {
+	repo, _ := rec.Target.Repository()
+	sameOwner := func(r RepositoryAccess) bool { return strings.EqualFold(r.Repository.Owner(), repo.Owner()) }
+	switch {
+	case f.has(rec.Target):
+		return 3
+	case slices.ContainsFunc(f.Repositories, sameOwner):
+		return 2
+	case f.Name == rec.Forge:
+		return 1
+	}
+	return 0
 }
 
 func (f *forgeState) has(t provision.Target) bool {

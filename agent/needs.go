@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"time"
 
 	"deploykeyd/agent/key"
 	"deploykeyd/provision"
@@ -27,9 +28,13 @@ type Verifier interface {
 	Verify(ctx context.Context, forge string, repo provision.Repository, k *key.Key) error
 }
 
-// Publisher lends keys to the builds. Both methods take effect before they
+// Publisher lends keys to the builds. Its methods take effect before they
 // return and never wait for a client.
 type Publisher interface {
 	Publish(forge string, repo provision.Repository, k *key.Key)
 	Withdraw(forge string, repo provision.Repository, k *key.Key)
+	// Used returns what the builds did with the keys of a repository in this
+	// life: how many signatures were made and refused, and when the last was
+	// made. No repository stands for what can be laid to none.
+	Used(forge string, repo provision.Repository) (signatures, refused uint64, last time.Time)
 }

@@ -45,13 +45,18 @@ func (r *registration) ensureKey() error {
 	return nil
 }
 
-// renewKey takes a fresh key for this repository alone.
+// renewKey takes a fresh key for this repository alone, and wipes the one
+// before unless other repositories use it.
 func (r *registration) renewKey() error {
 	k, err := r.agent.ring.generate()
 	if err != nil {
 		return err
 	}
+	before := r.key
 	r.agent.update(func() { r.key, r.public = k, publicKey(k) })
+	if before != nil && (before != r.planned.key || !r.planned.shared) {
+		r.agent.ring.drop(before)
+	}
 	return nil
 }
 

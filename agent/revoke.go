@@ -101,6 +101,7 @@ func (a *Agent) revoke(ctx context.Context) []Remnant {
 	})
 	a.stopWork()
 	a.endWorkers(ctx)
+	a.ring.wipe() // what follows needs the public halves alone
 	a.retireRegistrations()
 
 	// Deletes come before lists, forge by forge: one that hangs holds up no other.
@@ -118,7 +119,6 @@ func (a *Agent) revoke(ctx context.Context) []Remnant {
 		each(list, func(l *leftover) { l.settleBy(ctx) })
 	})
 
-	a.ring.wipe()
 	a.update(func() {
 		a.phase = Revoked
 		for _, r := range a.registrations {

@@ -252,3 +252,26 @@ func TestRevokeByCommandLeavesTheAgentWithoutKeys(t *testing.T) {
 		}
 	})
 }
+
+// A repository that has left the configuration is revoked with the entry of its
+// owner: the credential of another owner's may not reach it.
+func TestLeftoverOfADroppedRepositoryGoesToItsOwnersEntry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := crashedWorld(t)
+		old := w.forge("tea")
+		w.forges["renamed"], w.forges["tea"] = old, w.forge("others") // which has taken the name
+		o := w.options()
+		o.Forges[0].Repositories = []agent.RepositoryAccess{{Repository: "else/where", Access: provision.Read}}
+		renamed := o.Forges[0]
+		renamed.Name, renamed.Forge = "renamed", old
+		renamed.Repositories = []agent.RepositoryAccess{{Repository: "acme/other", Access: provision.Read}}
+		o.Forges = append(o.Forges, renamed)
+		l := w.start(t, o)
+		l.awaitReady(t, time.Second)
+		synctest.Wait()
+		if live := old.live("acme/api"); len(live) != 0 || len(l.Status().Remaining) != 0 {
+			t.Errorf("keys %+v, remaining %+v", live, l.Status().Remaining)
+		}
+		l.stop(t)
+	})
+}

@@ -41,6 +41,7 @@ type Status struct {
 	Ready        bool               `json:"ready"`
 	Started      time.Time          `json:"started"`
 	ReadySince   time.Time          `json:"ready_since,omitzero"`
+	Forges       []ForgeStatus      `json:"forges"`
 	Repositories []RepositoryStatus `json:"repositories"`
 	// Remaining lists keys that may be on a forge although no repository above
 	// uses them: what an earlier life left, or a request whose answer was lost.
@@ -60,8 +61,25 @@ type RepositoryStatus struct {
 	Fingerprint string               `json:"fingerprint,omitempty"` // of the public key
 	Title       string               `json:"title,omitempty"`
 	RemoteID    string               `json:"remote_id,omitempty"`
+	Socket      string               `json:"socket,omitempty"` // the repository's own; empty without
 	Verified    time.Time            `json:"verified,omitzero"`
 	Expires     time.Time            `json:"expires,omitzero"` // by the forge's clock
+	Use
+}
+
+// Use is what the builds did with keys in this life. Which repository a client
+// wanted is its own claim, where one key opens several.
+type Use struct {
+	Signatures uint64    `json:"signatures"`
+	Refused    uint64    `json:"refused"`
+	LastUsed   time.Time `json:"last_used,omitzero"` // the last signature
+}
+
+// ForgeStatus is what can be said of a forge and of none of its repositories.
+type ForgeStatus struct {
+	Forge string         `json:"forge"`
+	Kind  provision.Kind `json:"kind"`
+	Use                  // of clients that did not say which repository they wanted
 }
 
 // Remnant is a key that may be on a forge and should not be.

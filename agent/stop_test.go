@@ -71,18 +71,78 @@ func TestNothingIsLentAfterTheStop(t *testing.T) {
 	})
 }
 
-func TestKeysAreWipedAtTheStop(t *testing.T) {
+// A forge that lets the stop wait does not keep the keys alive with it.
+func TestG2KeysAreWipedBeforeTheyAreRevoked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, l := readyWorld(t)
-		l.stop(t)
-		if len(w.keys) != 4 {
-			t.Fatalf("%d keys were lent", len(w.keys))
-		}
-		for _, k := range w.keys {
-			if _, err := k.Sign([]byte("x"), ""); !errors.Is(err, key.ErrWiped) {
-				t.Errorf("a key signs after the stop: %v", err)
+		deletes := 0
+		alive := func(string) error {
+			deletes++
+			for _, k := range w.keys {
+				if !wiped(k) {
+					t.Errorf("a key is alive at delete %d", deletes)
+				}
 			}
+			return nil
 		}
+		w.forge("tea").revoke, w.forge("hub").revoke = alive, alive
+		l.stop(t)
+		if len(w.keys) != 4 || deletes != 4 {
+			t.Fatalf("%d keys were lent, %d deleted", len(w.keys), deletes)
+		}
+	})
+}
+
+// A key that is replaced is wiped, unless other repositories go on using it.
+func TestG2ReplacedKeyIsWiped(t *testing.T) {
+	for _, c := range []struct {
+		forge, path string
+		wiped       bool
+	}{{"hub", "acme/one", true}, {"tea", "acme/api", false}} {
+		synctest.Test(t, func(t *testing.T) {
+			w, l := readyWorld(t)
+			old := slices.IndexFunc(w.keys, func(k *key.Key) bool {
+				public, _ := provision.PublicKeyFromBlob(k.Public())
+				return public == w.lent[c.forge+"/"+c.path]
+			})
+			w.mu.Lock()
+			w.forges[c.forge].keys[c.path] = nil
+			w.mu.Unlock()
+			if s, err := l.Verify(t.Context()); err != nil || !s.Ready {
+				t.Fatalf("%s: ready %v, %v", c.path, s.Ready, err)
+			}
+			if got := wiped(w.keys[old]); got != c.wiped {
+				t.Errorf("%s: the replaced key is wiped: %v", c.path, got)
+			}
+			l.stop(t)
+			if !wiped(w.keys[old]) {
+				t.Errorf("%s: the replaced key outlives the stop", c.path)
+			}
+		})
+	}
+}
+
+func wiped(k *key.Key) bool {
+	_, err := k.Sign([]byte("x"), "")
+	return errors.Is(err, key.ErrWiped)
+}
+
+func TestStatusShowsTheUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		o := w.options()
+		o.Forges[0].Repositories[0].Socket = "/run/deploykeyd/r/1.sock"
+		l := w.start(t, o)
+		l.awaitReady(t, time.Second)
+		s := l.Status()
+		want := agent.Use{Signatures: uint64(len("acme/api")), Refused: 1, LastUsed: time.Unix(int64(len("acme/api")), 0)}
+		if r := s.Repositories[0]; r.Use != want || r.Socket != "/run/deploykeyd/r/1.sock" {
+			t.Errorf("repository %+v", r)
+		}
+		if len(s.Forges) != 2 || s.Forges[0].Forge != "tea" || s.Forges[0].Refused != 1 || s.Forges[0].Signatures != 0 {
+			t.Errorf("forges %+v", s.Forges)
+		}
+		l.stop(t)
 	})
 }
 

@@ -165,6 +165,12 @@ func (w *world) Withdraw(forge string, repo provision.Repository, _ *key.Key) {
 	delete(w.lent, forge+"/"+string(repo))
 }
 
+// Used implements agent.Publisher: each repository is used as often as its name
+// is long.
+func (w *world) Used(_ string, repo provision.Repository) (signatures, refused uint64, last time.Time) {
+	return uint64(len(repo)), 1, time.Unix(int64(len(repo)), 0)
+}
+
 // life is one run of an agent in a world.
 type life struct {
 	*agent.Agent

@@ -48,7 +48,12 @@ type Key struct {
 }
 
 // Generate makes a new key. An error means that the type is unknown.
-func Generate(t Type) (*Key, error) {
+func Generate(t Type) (k *Key, err error) {
+	erasing(func() { k, err = generate(t) })
+	return k, err
+}
+
+func generate(t Type) (*Key, error) {
 	var (
 		private crypto.Signer
 		wipe    func()
@@ -78,14 +83,17 @@ func Generate(t Type) (*Key, error) {
 	return &Key{signer: algorithmSigner, wipe: wipe, public: signer.PublicKey().Marshal()}, nil
 }
 
-// generateEd25519 fills one array and keeps to it: crypto/ed25519 caches an
-// expanded form for each private key address that signs.
+// generateEd25519 fills one array and keeps to it: crypto/ed25519 keeps an
+// expanded form for each address of a private key that signs. It makes that
+// form when it is first needed, and several if many sign at once then; so the
+// first signature is made here.
 func generateEd25519() (crypto.Signer, func()) {
 	private := make(ed25519.PrivateKey, ed25519.PrivateKeySize)
 	_, _ = rand.Read(private[:ed25519.SeedSize]) // never fails since Go 1.24
 	whole := ed25519.NewKeyFromSeed(private[:ed25519.SeedSize])
 	copy(private[ed25519.SeedSize:], whole[ed25519.SeedSize:])
 	clear(whole)
+	ed25519.Sign(private, nil)
 	return private, func() { clear(private) }
 }
 
@@ -125,7 +133,7 @@ func (k *Key) Public() []byte { return append([]byte(nil), k.public...) }
 
 // Sign signs data with the named signature algorithm; empty means the key's own
 // name, except that an RSA key must be told a SHA-2 algorithm (RFC 8332).
-func (k *Key) Sign(data []byte, algorithm string) (*ssh.Signature, error) {
+func (k *Key) Sign(data []byte, algorithm string) (signature *ssh.Signature, err error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	if k.signer == nil {
@@ -137,12 +145,17 @@ func (k *Key) Sign(data []byte, algorithm string) (*ssh.Signature, error) {
 	if algorithm == ssh.KeyAlgoRSA {
 		return nil, errors.New("RSA signatures with SHA-1 are refused")
 	}
-	return k.signer.SignWithAlgorithm(rand.Reader, data, algorithm)
+	erasing(func() { signature, err = k.signer.SignWithAlgorithm(rand.Reader, data, algorithm) })
+	return signature, err
 }
 
 // Wipe overwrites the private bytes and makes every later Sign fail. It waits
-// for signatures in progress. For ECDSA and RSA the standard library keeps
-// further copies that it does not let anyone reach.
+// for signatures in progress.
+//
+// The standard library keeps an expanded form of each key that has signed, and
+// lets nobody reach it. Wipe makes it unused; the next two collections then
+// free it, and erase it in a build with GOEXPERIMENT=runtimesecret. The runtime
+// collects every two minutes by itself.
 func (k *Key) Wipe() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -1,6 +1,7 @@
 package sshagent
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -8,10 +9,11 @@ import (
 )
 
 // audience is who may use a socket, which keys it lends, and how much of the
-// process its users may take up. Audiences share nothing of that.
+// process its users may take up.
 type audience struct {
 	name string // in the audit lines
 	ring *Keyring
+	only *scope // the repository whose own socket it is; nil for a shared one
 	// knows tells at once whether a peer is probably admitted; admit decides
 	// and may take seconds.
 	knows, admit func(unixsock.Peer) bool
@@ -19,19 +21,26 @@ type audience struct {
 	signed func()
 	// read tells all about a peer's process and may take for ever.
 	read func(unixsock.Peer) caller
+	uses *usage // where it is counted; nil when it is not
 
-	users, strangers, reads places
+	*limits
+	turns *turns // of the whole process
 }
 
-func newAudience(name string, ring *Keyring, knows, admit func(unixsock.Peer) bool) *audience {
-	return &audience{
-		name: name, ring: ring, knows: knows, admit: admit, read: callerOf,
-		users:     places{perUser: maxPerUser, limit: maxTotal},
-		strangers: places{perUser: maxPerStranger, limit: maxStrangers},
-		// As many as connections: those that hang go on counting when theirs
-		// have ended.
-		reads: places{perUser: maxPerUser, limit: maxTotal},
+func newAudience(name string, ring *Keyring, knows, admit func(unixsock.Peer) bool, t *turns) *audience {
+	return &audience{name: name, ring: ring, knows: knows, admit: admit, read: callerOf, limits: newLimits(), turns: t}
+}
+
+// loansOf returns the loans of the key with that wire form that the socket's
+// clients may use, newest first.
+func (a *audience) loansOf(blob []byte) []loan {
+	var found []loan
+	for _, l := range a.ring.all() {
+		if bytes.Equal(l.blob, blob) && (a.only == nil || a.only.holds(l)) {
+			found = append(found, l)
+		}
 	}
+	return found
 }
 
 // enter takes a place for a peer's connection, and returns nil when there is

@@ -72,7 +72,7 @@ func closed(t *testing.T, c net.Conn) {
 // A client whose /proc entries block whoever reads them holds nobody up.
 func TestStrangersAreRefusedBeforeTheirProcessIsLookedAt(t *testing.T) {
 	var log bytes.Buffer
-	a := newAudience("users", &Keyring{}, always(false), always(false))
+	a := newAudience("users", &Keyring{}, always(false), always(false), newTurns())
 	a.read = func(p unixsock.Peer) caller {
 		t.Error("read")
 		return caller{Peer: p, facts: unixsock.Process{Exe: "/claim"}}
@@ -97,7 +97,7 @@ func TestStrangersAreRefusedBeforeTheirProcessIsLookedAt(t *testing.T) {
 func TestServesWithoutAHintWhatCannotBeRead(t *testing.T) {
 	release, reading := make(chan struct{}), make(chan struct{}, 10)
 	defer close(release)
-	a := newAudience("users", &Keyring{}, always(true), always(true))
+	a := newAudience("users", &Keyring{}, always(true), always(true), newTurns())
 	a.read = func(p unixsock.Peer) caller {
 		reading <- struct{}{}
 		<-release
@@ -126,7 +126,7 @@ func TestServeEndsAlthoughAnAdmissionHangs(t *testing.T) {
 		asked <- struct{}{}
 		<-release
 		return false
-	})
+	}, newTurns())
 	var log bytes.Buffer
 	dial, end := serveAudience(t, a, &log)
 	dial()
@@ -143,17 +143,17 @@ func TestServeEndsAlthoughAnAdmissionHangs(t *testing.T) {
 func TestReadsThatHangAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		a := newAudience("users", &Keyring{}, always(true), always(true))
+		a := newAudience("users", &Keyring{}, always(true), always(true), newTurns())
 		a.read = func(p unixsock.Peer) caller {
 			<-release
-			return caller{Peer: p, line: []string{"late"}}
+			return caller{Peer: p, claim: "late"}
 		}
 		ask := func(uid uint32) (caller, time.Duration) {
 			began := time.Now()
 			return a.callerOf(t.Context(), unixsock.Peer{UID: uid}), time.Since(began)
 		}
 		for range maxPerUser {
-			if c, _ := ask(1001); c.line != nil || c.UID != 1001 {
+			if c, _ := ask(1001); c.claim != "" || c.UID != 1001 {
 				t.Fatalf("got %+v", c)
 			}
 		}
@@ -165,7 +165,7 @@ func TestReadsThatHangAreBounded(t *testing.T) {
 		}
 		close(release)
 		synctest.Wait()
-		if c, took := ask(1001); took != 0 || c.line == nil {
+		if c, took := ask(1001); took != 0 || c.claim == "" {
 			t.Errorf("after all have ended: %+v, %v", c, took)
 		}
 		if a.reads.total != 0 {
@@ -181,7 +181,7 @@ func TestStrangersWaitInPlacesOfTheirOwn(t *testing.T) {
 		asked <- struct{}{}
 		<-release
 		return false
-	})
+	}, newTurns())
 	dial, end := serveAudience(t, a, io.Discard)
 	for range maxPerStranger {
 		dial()
@@ -196,7 +196,7 @@ func TestStrangersWaitInPlacesOfTheirOwn(t *testing.T) {
 }
 
 func TestUsersThatAppearLeaveTheStrangersPlaces(t *testing.T) {
-	a := newAudience("users", &Keyring{}, always(false), always(true))
+	a := newAudience("users", &Keyring{}, always(false), always(true), newTurns())
 	dial, end := serveAudience(t, a, io.Discard)
 	for n := range 2 * maxPerStranger {
 		c := dial()
@@ -214,7 +214,7 @@ func TestUsersThatAppearLeaveTheStrangersPlaces(t *testing.T) {
 }
 
 func TestPlacesAreLimitedInAll(t *testing.T) {
-	a := newAudience("users", &Keyring{}, func(p unixsock.Peer) bool { return p.UID < 1000 }, nil)
+	a := newAudience("users", &Keyring{}, func(p unixsock.Peer) bool { return p.UID < 1000 }, nil, newTurns())
 	got := map[string]int{}
 	for uid := range uint32(2000) {
 		for range maxPerUser {

@@ -13,8 +13,8 @@ import (
 // maxClaim is how much of a command line an audit line holds, in bytes.
 const maxClaim = 300
 
-// audit writes one line for each signature and, as long as a user does not cause
-// too many of them, for each refusal.
+// audit writes one line for each signature, whose number the quota limits, and
+// one for each refusal, as long as a user does not cause too many of them.
 type audit struct {
 	logger  *slog.Logger
 	refused refusals
@@ -25,14 +25,16 @@ type event struct {
 	action     string // connect, list, sign, bind, extension, message or other
 	key        string // fingerprint
 	forge      string
-	repository string // for which the key was shown; follows from the client's claim
+	repository string // follows from the client's claim, unless the socket is the repository's own
 }
 
 func (a *audit) signed(ctx context.Context, s *session, e event) {
+	s.audience.uses.signed(e)
 	a.write(ctx, slog.LevelInfo, s, e, slog.String("decision", "signed"))
 }
 
 func (a *audit) refuse(ctx context.Context, s *session, e event, err error) {
+	s.audience.uses.refused(e)
 	if !a.refused.count(s.caller.UID, a.untold) {
 		return
 	}
@@ -72,8 +74,8 @@ func (a *audit) write(ctx context.Context, level slog.Level, s *session, e event
 	text("exe", printable(c.facts.Exe))
 	text("comm", printable(c.facts.Comm))
 	text("cgroup", printable(c.facts.Cgroup))
-	text("command_line", printable(strings.Join(c.line, " ")))
-	if !c.Proven && (c.line != nil || c.facts != unixsock.Process{}) {
+	text("command_line", c.claim)
+	if !c.Proven && (c.claim != "" || c.facts != unixsock.Process{}) {
 		// The kernel cannot tell whether the pid is still the client's.
 		text("process", "unproven")
 	}

@@ -65,8 +65,8 @@ func (b *binding) try(payload []byte, forges []*Forge) error {
 	}
 	if request.forwarding {
 		return &refusal{
-			"the connection is forwarded to another host (ssh -A)",
-			"do not forward this agent: set ForwardAgent no, and use the key from this machine",
+			reason: "the connection is forwarded to another host (ssh -A)",
+			next:   "do not forward this agent: set ForwardAgent no, and use the key from this machine",
 		}
 	}
 	if len(request.session) < minSessionID || len(request.session) > maxSessionID {
@@ -75,7 +75,7 @@ func (b *binding) try(payload []byte, forges []*Forge) error {
 	// The pins come first: the keys that get parsed below are the operator's.
 	pinned := pinnedBy(forges, request.hostKey)
 	if len(pinned) == 0 {
-		return unpinned(request.hostKey)
+		return unpinned(forges, request.hostKey)
 	}
 	if err := verifyHost(request); err != nil {
 		return err
@@ -86,10 +86,14 @@ func (b *binding) try(payload []byte, forges []*Forge) error {
 	return nil
 }
 
-func unpinned(hostKey []byte) error {
+func unpinned(forges []*Forge, hostKey []byte) error {
+	where := "is pinned for no forge"
+	if len(forges) == 1 { // on a repository's own socket above all
+		where = "is not pinned for forge " + forges[0].Name
+	}
 	return &refusal{
-		"the host key " + fingerprint(hostKey) + " is pinned for no forge",
-		"if the forge has changed its host key and says so itself, put the new one into host_keys of its entry",
+		reason: "the host key " + fingerprint(hostKey) + " " + where,
+		next:   "if the forge has changed its host key and says so itself, put the new one into host_keys of its entry",
 	}
 }
 

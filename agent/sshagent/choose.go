@@ -12,6 +12,10 @@ import (
 type refusal struct {
 	reason string
 	next   string // the next step for a person; may be empty
+
+	// What the client was after, where that is known; may be empty.
+	forge      string
+	repository provision.Repository
 }
 
 func (r *refusal) Error() string { return r.reason }
@@ -38,7 +42,7 @@ func choose(all, bound []*Forge, h hint, loans []loan) ([]loan, error) {
 		}
 	}
 	var shown []loan
-	why := refuse("no forge is configured")
+	why := &refusal{reason: "no forge is configured", next: "add an entry to forges: in the configuration"}
 	for _, f := range forges {
 		l, err := only(f, h, loans)
 		switch {
@@ -46,8 +50,8 @@ func choose(all, bound []*Forge, h hint, loans []loan) ([]loan, error) {
 			why = err
 		case sharesServer(f, forges, loans):
 			why = &refusal{
-				fmt.Sprintf("several forges of the configuration are on %s and the client does not say which repository it wants", f.SSH.Host),
-				nameTheRepository,
+				reason: fmt.Sprintf("several forges of the configuration are on %s and the client does not say which repository it wants", f.SSH.Host),
+				next:   nameTheRepository(f),
 			}
 		default:
 			shown = append(shown, l)
@@ -56,10 +60,22 @@ func choose(all, bound []*Forge, h hint, loans []loan) ([]loan, error) {
 	if len(shown) > 0 {
 		return shown, nil
 	}
+	if len(forges) == 1 {
+		why.forge = forges[0].Name
+		why.repository, _ = provision.ParseClonePath(forges[0].Kind, h.path)
+	}
 	return nil, why
 }
 
-const nameTheRepository = "let git start OpenSSH itself: the command line of a client must end with the host and git's command"
+// nameTheRepository is the next step where a client does not say which
+// repository of f it wants.
+func nameTheRepository(f *Forge) string {
+	const git = "let git start OpenSSH itself, so that the command line ends with the host and git's command; a program that speaks SSH by itself needs "
+	if f.Sockets == "" {
+		return git + "a socket for each repository: set sockets: repository for forge " + f.Name
+	}
+	return git + "the repository's own socket in " + f.Sockets + ": deploykeyd status --sockets lists them"
+}
 
 // candidates returns the forges that the client may be talking to.
 func candidates(all, bound []*Forge, h hint) ([]*Forge, error) {
@@ -71,8 +87,8 @@ func candidates(all, bound []*Forge, h hint) ([]*Forge, error) {
 		forges = narrow(bound, onHost)
 	case h.host != "" && !slices.ContainsFunc(all, onHost):
 		return nil, &refusal{
-			fmt.Sprintf("%.100q is the SSH host of no configured forge", h.host),
-			"use the forge's own host name in the clone URL",
+			reason: fmt.Sprintf("%.100q is the SSH host of no configured forge", h.host),
+			next:   "use the forge's own host name in the clone URL",
 		}
 	case h.host != "":
 		forges = narrow(all, onHost)
@@ -125,8 +141,8 @@ func only(f *Forge, h hint, loans []loan) (loan, *refusal) {
 	switch {
 	case len(keys) == 0:
 		return loan{}, &refusal{
-			fmt.Sprintf("no key of forge %s is lent yet", f.Name),
-			"deploykeyd status says what it waits for",
+			reason: fmt.Sprintf("no key of forge %s is lent yet", f.Name),
+			next:   "deploykeyd status says what it waits for",
 		}
 	case f.sharesKeys():
 		// During a rotation there are two: the one that opens more repositories.
@@ -139,13 +155,13 @@ func only(f *Forge, h hint, loans []loan) (loan, *refusal) {
 		return best, nil
 	case h.path != "":
 		return loan{}, &refusal{
-			fmt.Sprintf("no key for %.100q is lent on forge %s", h.path, f.Name),
-			"deploykeyd status lists the repositories and what they wait for",
+			reason: fmt.Sprintf("no key for %.100q is lent on forge %s", h.path, f.Name),
+			next:   "deploykeyd status lists the repositories and what they wait for",
 		}
 	case len(keys) > 1:
 		return loan{}, &refusal{
-			fmt.Sprintf("forge %s has %d keys and the client does not say which repository it wants", f.Name, len(keys)),
-			nameTheRepository,
+			reason: fmt.Sprintf("forge %s has %d keys and the client does not say which repository it wants", f.Name, len(keys)),
+			next:   nameTheRepository(f),
 		}
 	}
 	return keys[0], nil

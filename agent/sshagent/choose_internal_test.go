@@ -1,6 +1,7 @@
 package sshagent
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -104,5 +105,35 @@ func TestChoose(t *testing.T) {
 		if (err != nil) != (c.refused != "") || err != nil && !strings.Contains(err.Error(), c.refused) {
 			t.Errorf("%s: refused with %v, want %q", name, err, c.refused)
 		}
+	}
+}
+
+// Whoever cannot be told apart is told where to go instead.
+func TestTheNextStepIsTheRepositorysOwnSocket(t *testing.T) {
+	known := forgesOfTest()
+	loans := []loan{
+		{forge: known["hub"], repository: "a/a", blob: []byte("h1")},
+		{forge: known["hub"], repository: "a/b", blob: []byte("h2")},
+		{forge: known["hub2"], repository: "b/b", blob: []byte("h3")},
+	}
+	for _, c := range []struct{ sockets, want string }{
+		{"", "set sockets: repository for forge hub"},
+		{"/run/deploykeyd/r", "the repository's own socket in /run/deploykeyd/r: deploykeyd status --sockets"},
+	} {
+		known["hub"].Sockets = c.sockets
+		for _, bound := range [][]*Forge{{known["hub"]}, {known["hub2"], known["hub"]}} {
+			_, err := choose(nil, bound, hint{}, loans)
+			r, ok := errors.AsType[*refusal](err)
+			if !ok || !strings.Contains(r.next, c.want) {
+				t.Errorf("%d forges: refused with %+v, want the next step %q", len(bound), err, c.want)
+			}
+			if (r.forge == "hub") != (len(bound) == 1) {
+				t.Errorf("%d forges: laid to forge %q", len(bound), r.forge)
+			}
+		}
+	}
+	_, err := choose(nil, []*Forge{known["hub"]}, hint{path: "A/C.git"}, loans)
+	if r, ok := errors.AsType[*refusal](err); !ok || r.forge != "hub" || r.repository != "A/C" {
+		t.Errorf("refused with %+v, want it laid to A/C on hub", err)
 	}
 }

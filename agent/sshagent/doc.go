@@ -21,4 +21,20 @@
 // the key that signs later, and the login must carry that session. A bind that
 // is refused poisons its connection, because OpenSSH goes on after a refusal as
 // if nothing had happened: nothing is signed on it any more.
+//
+// # Sockets
+//
+// The users' shared socket chooses among all published keys. The own socket of a
+// repository shows that repository's newest key and signs with its keys alone;
+// it is for programs whose command line does not say what they want. Both are
+// for the same users. A verification socket is for our own user and one key.
+//
+// # Fairness
+//
+// What one user may take up is counted over all sockets together: connections,
+// with one request in work on each, and signatures, of which a burst is free and
+// the rest comes at a steady rate. The work itself is done in turns, one user
+// after the other. So a greedy user costs another one turn for each request, and
+// can neither fill the memory nor, with audit lines, the disk: those of refusals
+// are limited by number, and those of signatures by the rate.
 package sshagent

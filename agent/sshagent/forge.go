@@ -28,6 +28,7 @@ type Forge struct {
 	SSH      provision.SSHAddress
 	HostKeys []hostkey.Pin
 	Bind     BindPolicy
+	Sockets  string // folder of the repositories' own sockets; empty when there are none
 }
 
 // sharesKeys reports whether one key serves many repositories of f.

@@ -119,7 +119,7 @@ func FuzzParseLogin(f *testing.F) {
 		if l.hostbound {
 			method = methodHostbound
 		}
-		again = append(appendString(again, method), data[len(again)+4+len(method)])
+		again = append(appendString(again, method), 1)
 		again = appendString(appendString(again, l.algorithm), l.key)
 		if l.hostbound {
 			again = appendString(again, l.hostKey)

@@ -13,78 +13,64 @@ import (
 type hint struct {
 	host string // empty when the command line does not say
 	port int    // 0 when it does not say
-	path string // the repository's path as git wrote it; empty when it does not say
+	path string // the repository's path, as tidy leaves it; empty when it does not say
 }
 
-// sshValueOptions are the options of ssh(1) that take a value.
-const sshValueOptions = "BbcDEeFIiJLlmOoPpQRSWw"
-
-// readHint reads a process's arguments, the program's name first. Git starts
-// ssh as "ssh [-p port] [user@]host command" (git: connect.c), and every other
-// program that it can be told to use with the same end.
+// readHint reads a process's arguments, the program's name first. It makes of
+// them, in this order:
+//
+//   - what a known SSH client makes of them, when the program is one or what
+//     runs it (an interpreter, a loader, a binary of many names) has its name
+//     as first argument;
+//   - host and git's command at the end, where git puts them for every program
+//     that it is told to use in place of ssh (git: connect.c);
+//   - the clone URL among them, for a program that speaks SSH itself.
+//
+// The title that OpenSSH's multiplexing master gives itself ("ssh: /path
+// [mux]"), and any other that a program writes over its arguments, is one
+// argument and says nothing.
 func readHint(argv []string) hint {
+	for i, a := range argv[:min(len(argv), 2)] {
+		if c, ok := clientNamed(a); ok {
+			return c.read(argv[i+1:])
+		}
+	}
 	if len(argv) < 2 {
 		return hint{}
 	}
-	if program := path.Base(argv[0]); program == "ssh" {
-		return readSSH(argv[1:])
+	if h, ok := readEnd(argv[1:]); ok {
+		return h
 	}
-	last := len(argv) - 1
-	p, ok := gitPath(argv[last])
+	return readURLs(argv[1:])
+}
+
+// readEnd reads arguments that end with a git command and, when it looks like
+// one, the host before that.
+func readEnd(args []string) (hint, bool) {
+	before := args[:len(args)-1]
+	p, ok := gitPath(args[len(before)])
 	if !ok {
-		return hint{}
+		return hint{}, false
 	}
-	h := hint{path: p}
-	if last >= 2 && !strings.HasPrefix(argv[last-1], "-") {
-		h.setDestination(argv[last-1])
-	}
-	for i, a := range argv[:last] {
-		if a == "-p" || a == "-P" {
-			h.setPort(argv[i+1])
+	h := hint{path: tidy(p)}
+	for i, a := range before {
+		if (a == "-p" || a == "-P") && i+1 < len(before) {
+			h.port = parsePort(before[i+1]) // git's own port comes last
 		}
 	}
-	return h
+	if n := len(before); n > 0 && looksLikeDestination(before[n-1]) {
+		h.setDestination(before[n-1])
+	}
+	return h, true
 }
 
-// readSSH reads arguments as ssh(1) does: options may stand on both sides of
-// the destination, and what follows is one command however many words it has.
-func readSSH(args []string) hint {
-	var h hint
-	destination, ended := false, false
-	for i := 0; i < len(args); i++ {
-		a := args[i]
-		switch {
-		case !ended && a == "--":
-			ended = true
-		case !ended && len(a) > 1 && a[0] == '-':
-			option, value := sshOption(a)
-			if option != 0 && value == "" && i+1 < len(args) {
-				i++
-				value = args[i]
-			}
-			if option == 'p' {
-				h.setPort(value)
-			}
-		case !destination:
-			h.setDestination(a)
-			destination = true
-		default:
-			h.path, _ = gitPath(strings.Join(args[i:], " "))
-			return h
-		}
-	}
-	return h
-}
-
-// sshOption returns the option in a cluster such as "-4Tp22" that takes a
-// value, with the value if it is in the same argument, and 0 when none does.
-func sshOption(cluster string) (option byte, value string) {
-	for i := 1; i < len(cluster); i++ {
-		if strings.IndexByte(sshValueOptions, cluster[i]) >= 0 {
-			return cluster[i], cluster[i+1:]
-		}
-	}
-	return 0, ""
+// looksLikeDestination tells "[user@]host" from the other things that may stand
+// before a command: an option, its value, a script's name.
+func looksLikeDestination(s string) bool {
+	host := s[strings.LastIndexByte(s, '@')+1:]
+	return host != "" && host[0] != '-' && parsePort(host) == 0 && !strings.ContainsFunc(host, func(c rune) bool {
+		return c <= ' ' || c > '~' || strings.ContainsRune(`/\=,;"'`, c)
+	})
 }
 
 // setDestination reads "[user@]host" or "ssh://[user@]host[:port][/]".
@@ -96,17 +82,22 @@ func (h *hint) setDestination(s string) {
 	s = s[strings.LastIndexByte(s, '@')+1:]
 	if isURL {
 		if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
-			h.setPort(s[i+1:])
+			if h.port == 0 { // a port that an option has set before wins
+				h.port = parsePort(s[i+1:])
+			}
 			s = s[:i]
 		}
 	}
 	h.host = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
 }
 
-func (h *hint) setPort(s string) {
-	if n, err := strconv.ParseUint(s, 10, 16); err == nil {
-		h.port = int(n)
+// parsePort returns 0 for what is no port.
+func parsePort(s string) int {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0
 	}
+	return int(n)
 }
 
 // gitServices are the programs that a git client asks a forge to run.
@@ -115,7 +106,8 @@ func gitServices() []string {
 }
 
 // gitPath returns the repository's path in a command for a forge, such as
-// "git-upload-pack '/owner/name.git'", as it was before quoting.
+// "git-upload-pack '/owner/name.git'", as it was before quoting. Git quotes it
+// (git: quote.c, sq_quote_buf); git-lfs does not.
 func gitPath(command string) (string, bool) {
 	words, ok := shellWords(command)
 	if !ok || len(words) < 2 {
@@ -132,7 +124,17 @@ func gitPath(command string) (string, bool) {
 	if i < 0 {
 		return "", false
 	}
-	p := strings.TrimPrefix(words[i], "/")
-	p = strings.TrimPrefix(p, "~/")
-	return p, p != ""
+	return words[i], true
+}
+
+// tidy takes from a path what people and programs write around and between the
+// parts of a repository's name: slashes too many, and the login user's home,
+// which git sends as "~/" and git-lfs as "/~/". A forge may refuse such a path
+// all the same: that is the forge's to say, with the repository's key at hand.
+func tidy(p string) string {
+	parts := strings.FieldsFunc(p, func(c rune) bool { return c == '/' })
+	if len(parts) > 0 && parts[0] == "~" {
+		parts = parts[1:]
+	}
+	return strings.Join(parts, "/")
 }

@@ -17,7 +17,8 @@ type step struct {
 func TestG3HostileRequestsAreRefused(t *testing.T) {
 	total := 0
 	for _, group := range []func(*testing.T, *world) map[string]hostileCase{
-		hostileLogins, hostileAlgorithms, hostileMessages, hostileBinds, hostileBound,
+		hostileLogins, hostileEncodings, hostileKeys, hostileAlgorithms, hostileMessages, hostileLengths,
+		hostileBinds, hostileHosts, hostileBound, hostileAtRepository,
 	} {
 		w := newWorld(t) // with a log of its own, where not too much is refused
 		cases := group(t, w)
@@ -31,7 +32,7 @@ func TestG3HostileRequestsAreRefused(t *testing.T) {
 			}
 		}
 	}
-	if total < 40 {
+	if total < 180 {
 		t.Errorf("only %d cases", total)
 	}
 }
@@ -39,12 +40,20 @@ func TestG3HostileRequestsAreRefused(t *testing.T) {
 type hostileCase struct {
 	steps  []step
 	reason string
+	socket string // where, when not the users' shared one
 }
 
 func (c hostileCase) send(t *testing.T, w *world) {
 	t.Helper()
-	conn := w.dial(t)
+	if c.socket == "" {
+		c.socket = w.socket
+	}
+	conn := dialPath(t, c.socket)
+	var told int
+	var before uint64
 	for i, s := range c.steps {
+		told = len(w.log.lines(t))
+		_, before = w.server.Totals()
 		reply, err := ask(conn, s.send)
 		if err != nil {
 			t.Fatalf("message %d: %v", i, err)
@@ -53,7 +62,11 @@ func (c hostileCase) send(t *testing.T, w *world) {
 			t.Fatalf("message %d: reply %.20x, want number %d", i, reply, s.want)
 		}
 	}
-	line := w.log.last(t)
+	lines := w.log.lines(t)
+	if _, after := w.server.Totals(); len(lines) != told+1 || after != before+1 {
+		t.Errorf("%d audit lines for the last message, and %d refusals counted, want one", len(lines)-told, after-before)
+	}
+	line := lines[len(lines)-1]
 	reason, _ := line["reason"].(string)
 	if line["decision"] != "refused" || !strings.Contains(reason, c.reason) {
 		t.Errorf("audit line %v, want a refusal with %q", line, c.reason)
@@ -65,7 +78,7 @@ func (c hostileCase) send(t *testing.T, w *world) {
 
 // refused is a case of one message.
 func refused(message []byte, reason string) hostileCase {
-	return hostileCase{[]step{{message, failure}}, reason}
+	return hostileCase{steps: []step{{message, failure}}, reason: reason}
 }
 
 func hostileLogins(t *testing.T, w *world) map[string]hostileCase {
@@ -138,6 +151,22 @@ func hostileMessages(t *testing.T, w *world) map[string]hostileCase {
 		"extension, huge name":    refused(join([]byte{extension}, u32(1<<31)), "cannot be read"),
 		"extension unknown":       refused(join([]byte{extension}, str("restrict-destination-v00@openssh.com")), "restrict-destination"),
 		"query, trailing":         refused(join([]byte{extension}, str("query"), []byte("x")), `"query"`),
+		"extension of no name":    refused(join([]byte{extension}, str("")), `extension ""`),
+		"extension, zero byte":    refused(join([]byte{extension}, str("query\x00")), `"query\x00"`),
+		"bind with a zero byte":   refused(join([]byte{extension}, str("session-bind@openssh.com\x00")), `openssh.com\x00"`),
+		"bind in capitals":        refused(join([]byte{extension}, str("Session-Bind@openssh.com")), "Session-Bind"),
+		"extension, certificates": refused(join([]byte{extension}, str("associated-certs-v00@openssh.com")), "associated-certs"),
+		"number and nothing":      refused([]byte{25}, "is not served here"),
+	}
+	private := join(str("ssh-ed25519"), str(make([]byte, 32)), str(make([]byte, 64)), str("mine"))
+	for name, constraints := range map[string][]byte{
+		"none": nil, "a lifetime": {1, 0, 0, 0, 9}, "confirmation": {2}, "a number of uses": {3, 0, 0, 0, 1},
+		"a destination":         join([]byte{255}, str("restrict-destination-v00@openssh.com"), str("")),
+		"an unknown one":        {77},
+		"a lifetime cut short":  {1, 0},
+		"an extension, too big": join([]byte{255}, u32(1<<32-1)),
+	} {
+		cases["add a good key, constrained by "+name] = refused(join([]byte{25}, private, constraints), "is not served here")
 	}
 	for name, number := range map[string]byte{
 		"ssh1 list": 1, "ssh1 challenge": 3, "ssh1 add": 7, "add": 17, "remove": 18, "remove all": 19,
@@ -153,7 +182,7 @@ func hostileMessages(t *testing.T, w *world) map[string]hostileCase {
 func hostileBinds(t *testing.T, w *world) map[string]hostileCase {
 	t.Helper()
 	no := func(m []byte, reason string) hostileCase {
-		return hostileCase{[]step{{m, extensionFailure}}, reason}
+		return hostileCase{steps: []step{{m, extensionFailure}}, reason: reason}
 	}
 	gitea := w.hosts["gitea"]
 	k := w.keys["gitea"].Public()
@@ -175,15 +204,15 @@ func hostileBinds(t *testing.T, w *world) map[string]hostileCase {
 		"bind, signature of 64 zeroes": no(rawBind(gitea.PublicKey().Marshal(), join(str("ssh-ed25519"), str(make([]byte, 64)))), "does not fit"),
 		"bind, signature trailing":     no(rawBind(gitea.PublicKey().Marshal(), join(str("ssh-ed25519"), str(make([]byte, 64)), []byte{1})), "signature cannot be read"),
 		"bind, other algorithm":        no(rawBind(gitea.PublicKey().Marshal(), join(str("rsa-sha2-512"), str(make([]byte, 64)))), "does not fit"),
-		"bind twice":                   {[]step{ok, {ok.send, extensionFailure}}, "bound already"},
-		"bind to another forge after":  {[]step{ok, {bind{host: w.hosts["hub"]}.request(t), extensionFailure}}, "bound already"},
-		"good bind after a bad one":    {[]step{bad, {ok.send, extensionFailure}}, "earlier bind"},
-		"sign after a bad bind":        {[]step{bad, {login{key: k}.request(), failure}}, "earlier bind"},
-		"sign after a forwarding bind": {[]step{{bind{host: gitea, forwarding: true}.request(t), extensionFailure}, {login{key: k}.request(), failure}}, "earlier bind"},
-		"sign after bad and good bind": {[]step{bad, {ok.send, extensionFailure}, {login{key: k}.request(), failure}}, "earlier bind"},
-		"sign after good and bad bind": {[]step{ok, bad, {login{key: k}.request(), failure}}, "earlier bind"},
-		"sign after an unreadable one": {[]step{{bind{host: gitea, cutOff: 3}.request(t), extensionFailure}, {login{key: k}.request(), failure}}, "earlier bind"},
-		"list after a bad bind":        {[]step{bad, {[]byte{listRequest}, listAnswer}}, "earlier bind"},
+		"bind twice":                   {steps: []step{ok, {ok.send, extensionFailure}}, reason: "bound already"},
+		"bind to another forge after":  {steps: []step{ok, {bind{host: w.hosts["hub"]}.request(t), extensionFailure}}, reason: "bound already"},
+		"good bind after a bad one":    {steps: []step{bad, {ok.send, extensionFailure}}, reason: "earlier bind"},
+		"sign after a bad bind":        {steps: []step{bad, {login{key: k}.request(), failure}}, reason: "earlier bind"},
+		"sign after a forwarding bind": {steps: []step{{bind{host: gitea, forwarding: true}.request(t), extensionFailure}, {login{key: k}.request(), failure}}, reason: "earlier bind"},
+		"sign after bad and good bind": {steps: []step{bad, {ok.send, extensionFailure}, {login{key: k}.request(), failure}}, reason: "earlier bind"},
+		"sign after good and bad bind": {steps: []step{ok, bad, {login{key: k}.request(), failure}}, reason: "earlier bind"},
+		"sign after an unreadable one": {steps: []step{{bind{host: gitea, cutOff: 3}.request(t), extensionFailure}, {login{key: k}.request(), failure}}, reason: "earlier bind"},
+		"list after a bad bind":        {steps: []step{bad, {[]byte{listRequest}, listAnswer}}, reason: "earlier bind"},
 	}
 }
 
@@ -196,7 +225,7 @@ func hostileBound(t *testing.T, w *world) map[string]hostileCase {
 	ok := step{bind{host: w.hosts["gitea"]}.request(t), success}
 	k := w.keys["gitea"].Public()
 	after := func(l login, reason string) hostileCase {
-		return hostileCase{[]step{ok, {l.request(), failure}}, reason}
+		return hostileCase{steps: []step{ok, {l.request(), failure}}, reason: reason}
 	}
 	return map[string]hostileCase{
 		"bound, another session":        after(login{key: k, session: strings.Repeat("z", 32)}, "another SSH session"),

@@ -64,14 +64,3 @@ func (r *Keyring) all() []loan {
 	defer r.mu.RUnlock()
 	return r.loans
 }
-
-// of returns the loans of the key with that wire form.
-func (r *Keyring) of(blob []byte) []loan {
-	var found []loan
-	for _, l := range r.all() {
-		if bytes.Equal(l.blob, blob) {
-			found = append(found, l)
-		}
-	}
-	return found
-}

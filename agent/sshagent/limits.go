@@ -1,6 +1,10 @@
 package sshagent
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+	"time"
+)
 
 // Open connections. A build that clones many repositories at once has a few
 // dozen; the totals keep many users from taking all file descriptors. Those
@@ -12,6 +16,39 @@ const (
 	maxPerStranger = 8
 	maxStrangers   = 32
 )
+
+// Signatures of one user. A busy build machine makes a few a second, and some
+// hundreds at once when a pipeline starts. Each has its audit line: these
+// figures are also what keeps a user from filling the disk with them, since a
+// minute holds at most 14,000 lines of one user. The first half minute, 8,000,
+// stays below what journald takes from a service by default (10,000 in 30 s).
+const (
+	signEvery    = time.Second / 200 // in the long run
+	signBurst    = 2000              // at once, after a pause of ten seconds
+	signPatience = 3 * time.Second   // for which a request waits before it is refused
+)
+
+// limits is what the users of a group of sockets may take up, over all of these
+// together. A connection has one request in work at a time, so that places also
+// limit a user's requests.
+type limits struct {
+	users, strangers, reads places
+	quota                   quota
+}
+
+func newLimits() *limits {
+	return &limits{
+		users:     places{perUser: maxPerUser, limit: maxTotal},
+		strangers: places{perUser: maxPerStranger, limit: maxStrangers},
+		// As many as connections: those that hang go on counting when theirs
+		// have ended.
+		reads: places{perUser: maxPerUser, limit: maxTotal},
+		quota: quota{every: signEvery, burst: signBurst, patience: signPatience},
+	}
+}
+
+// newTurns lets as many requests be worked on at once as there are processors.
+func newTurns() *turns { return &turns{free: runtime.GOMAXPROCS(0)} }
 
 // places counts what is taken, by user.
 type places struct {

@@ -3,11 +3,13 @@ package sshagent
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 )
 
@@ -63,21 +65,26 @@ func (e tooLongError) Error() string {
 	return fmt.Sprintf("the message has %d bytes: 1 to %d are allowed", e.size, maxMessage)
 }
 
-// next returns the next message, which is valid until next is called again. The
-// buffer grows with what arrives, not with what the client announces.
-func (m *messages) next() ([]byte, error) {
+// await waits for the first byte of the next message. It returns false when none
+// comes: the client has hung up or is idle for too long, or its time is over.
+func (m *messages) await() bool {
 	if err := m.conn.SetReadDeadline(m.within(idleLimit)); err != nil {
-		return nil, err
+		return false
 	}
-	if _, err := m.in.Peek(1); err != nil {
-		return nil, err
-	}
+	_, err := m.in.Peek(1)
+	return err == nil
+}
+
+// next returns the message that has begun to arrive, which is valid until next
+// is called again. The buffer grows with what arrives, not with what the client
+// announces.
+func (m *messages) next() ([]byte, error) {
 	if err := m.conn.SetReadDeadline(m.within(arriveLimit)); err != nil {
-		return nil, err
+		return nil, m.broken(err)
 	}
 	var length [4]byte
 	if _, err := io.ReadFull(m.in, length[:]); err != nil {
-		return nil, err
+		return nil, m.broken(err)
 	}
 	size := binary.BigEndian.Uint32(length[:])
 	if size == 0 || size > maxMessage {
@@ -88,12 +95,39 @@ func (m *messages) next() ([]byte, error) {
 	}
 	m.body.Reset()
 	if _, err := io.CopyN(&m.body, m.in, int64(size)); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, err
+		return nil, m.broken(err)
 	}
 	return m.body.Bytes(), nil
+}
+
+// broken says what keeps a message that has begun to arrive from being read.
+func (m *messages) broken(err error) error {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(m.end):
+		return refuse("the message has not arrived within %v", arriveLimit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errTooOld
+	case errors.Is(err, net.ErrClosed):
+		return errStopping
+	}
+	return errors.New("the message ends before its announced length")
+}
+
+// What ends a request that is not the client's fault.
+var (
+	errTooOld = &refusal{
+		reason: fmt.Sprintf("the connection is older than %v", maxAge),
+		next:   "connect anew for each login, as OpenSSH does",
+	}
+	errStopping = errors.New("deploykeyd is stopping")
+)
+
+// ended returns why ctx, that of a connection, has ended.
+func ended(ctx context.Context) error {
+	if errors.Is(context.Cause(ctx), errTooOld) {
+		return errTooOld
+	}
+	return errStopping
 }
 
 // reply sends a message.

@@ -31,7 +31,21 @@ type forges struct {
 // a key for each of two.
 func newForges(t *testing.T, bind sshagent.BindPolicy, users ...string) *forges {
 	t.Helper()
-	sim, err := forgesim.Start(t.Context(), forgesim.Options{Kinds: []provision.Kind{provision.Gitea, provision.GitHub}})
+	f := startForges(t, forgesim.Options{}, map[string]provision.Kind{"gitea": provision.Gitea, "hub": provision.GitHub}, bind, users...)
+	shared := generate(t, key.Ed25519)
+	for _, repo := range []provision.Repository{"acme/api", "acme/web"} {
+		f.lend(t, "gitea", provision.Gitea, repo, shared)
+		f.lend(t, "hub", provision.GitHub, repo, generate(t, key.Ed25519))
+	}
+	return f
+}
+
+// startForges starts SSH servers of the kinds that the entries of the
+// configuration have, and lends no key.
+func startForges(t *testing.T, o forgesim.Options, named map[string]provision.Kind, bind sshagent.BindPolicy, users ...string) *forges {
+	t.Helper()
+	o.Kinds = []provision.Kind{provision.Gitea, provision.GitHub}
+	sim, err := forgesim.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +57,7 @@ func newForges(t *testing.T, bind sshagent.BindPolicy, users ...string) *forges 
 	f := &forges{sim: sim, world: world{log: &auditLog{}, keys: map[string]*key.Key{}}}
 	var entries []sshagent.Forge
 	var known []string
-	for name, kind := range map[string]provision.Kind{"gitea": provision.Gitea, "hub": provision.GitHub} {
+	for name, kind := range named {
 		forge := sim.Forge(kind)
 		pin, err := hostkey.Parse(forge.HostKeys()[0])
 		if err != nil {
@@ -64,11 +78,6 @@ GlobalKnownHostsFile none
 StrictHostKeyChecking yes
 BatchMode yes
 `, f.socket, filepath.Join(dir, "known_hosts")))
-	shared := generate(t, key.Ed25519)
-	for _, repo := range []provision.Repository{"acme/api", "acme/web"} {
-		f.lend(t, "gitea", provision.Gitea, repo, shared)
-		f.lend(t, "hub", provision.GitHub, repo, generate(t, key.Ed25519))
-	}
 	return f
 }
 
@@ -89,6 +98,20 @@ func (f *forges) lend(t *testing.T, name string, kind provision.Kind, repo provi
 	forge.AddKey(string(repo), "test", provisionKey(k.Public()), provision.Read)
 	f.server.Publish(name, repo, k)
 	f.keys[name+" "+string(repo)] = k
+}
+
+// signedWith finds in the last audit line which key was used, and for what.
+func (f *forges) signedWith(t *testing.T, name string, repo provision.Repository, k *key.Key) {
+	t.Helper()
+	line := f.log.last(t)
+	want := map[string]any{
+		"decision": "signed", "forge": name, "repository": string(repo), "bound": true, "key": provisionKey(k.Public()).Fingerprint(),
+	}
+	for attr, value := range want {
+		if line[attr] != value {
+			t.Errorf("%s %s: audit %s is %v, want %v", name, repo, attr, line[attr], value)
+		}
+	}
 }
 
 // run runs a program, as another user when uid is not ours.
@@ -134,17 +157,8 @@ func TestOpenSSHGetsTheRightKey(t *testing.T) {
 				if strings.Contains(path, "web") {
 					repo = "acme/web"
 				}
-				line := f.log.last(t)
-				want := map[string]any{
-					"decision": "signed", "forge": name, "repository": string(repo), "bound": true,
-					"key": provisionKey(f.keys[name+" "+string(repo)].Public()).Fingerprint(),
-				}
-				for attr, value := range want {
-					if line[attr] != value {
-						t.Errorf("%s%s: audit %s is %v, want %v", at, path, attr, line[attr], value)
-					}
-				}
-				if !strings.Contains(fmt.Sprint(line["command_line"]), path[2:]) {
+				f.signedWith(t, name, repo, f.keys[name+" "+string(repo)])
+				if line := f.log.last(t); !strings.Contains(fmt.Sprint(line["command_line"]), path[2:]) {
 					t.Errorf("audit line without the command: %v", line)
 				}
 			}

@@ -49,8 +49,8 @@ func permit(f *Forge, request signRequest, b *binding) (algorithm string, err er
 	}
 	if what.user != f.SSH.User {
 		return "", &refusal{
-			fmt.Sprintf("the login is as user %.100q, not %s", what.user, f.SSH.User),
-			"write " + f.SSH.User + "@ into the clone URL",
+			reason: fmt.Sprintf("the login is as user %.100q, not %s", what.user, f.SSH.User),
+			next:   "write " + f.SSH.User + "@ into the clone URL",
 		}
 	}
 	if err := checkAlgorithm(request, what.algorithm); err != nil {
@@ -102,8 +102,8 @@ func checkBinding(f *Forge, what login, b *binding) error {
 			return nil
 		}
 		return &refusal{
-			"forge " + f.Name + " requires a bound session and the client has bound none",
-			"use OpenSSH 8.9 or later, or set bind: prefer for this forge",
+			reason: "forge " + f.Name + " requires a bound session and the client has bound none",
+			next:   "use OpenSSH 8.9 or later, or set bind: prefer for this forge",
 		}
 	}
 	switch {

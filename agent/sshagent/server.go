@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -27,6 +26,7 @@ type Options struct {
 type Server struct {
 	forges []*Forge
 	ring   Keyring
+	uses   usage
 	users  *audience
 	audit  *audit
 }
@@ -39,9 +39,11 @@ func New(o Options) *Server {
 	s := &Server{audit: &audit{logger: o.Logger}}
 	for _, f := range o.Forges {
 		s.forges = append(s.forges, &f)
+		s.uses.know(f.Name, "")
 	}
 	nobody := func(unixsock.Peer) bool { return false }
-	s.users = newAudience("users", &s.ring, nobody, nobody)
+	s.users = newAudience("users", &s.ring, nobody, nobody, newTurns())
+	s.users.uses = &s.uses
 	if o.Users != nil {
 		s.users.knows, s.users.admit = o.Users.Knows, o.Users.Allows
 	}
@@ -54,8 +56,10 @@ func New(o Options) *Server {
 func (s *Server) Publish(forge string, repo provision.Repository, k *key.Key) {
 	f := s.forge(forge)
 	if f == nil {
+		s.audit.logger.Error("unknown forge", slog.String("forge", forge))
 		return
 	}
+	s.uses.know(forge, repo)
 	if err := s.ring.Publish(f, repo, k); err != nil {
 		s.audit.logger.Error("key not lent", slog.String("forge", forge), slog.String("repository", string(repo)),
 			slog.String("key", fingerprint(k.Public())), slog.String("reason", err.Error()))
@@ -70,13 +74,13 @@ func (s *Server) Withdraw(forge string, repo provision.Repository, k *key.Key) {
 	}
 }
 
+// forge returns the forge with that name, or nil.
 func (s *Server) forge(name string) *Forge {
 	for _, f := range s.forges {
 		if f.Name == name {
 			return f
 		}
 	}
-	s.audit.logger.Error("unknown forge", slog.String("forge", name))
 	return nil
 }
 
@@ -156,11 +160,15 @@ func (s *Server) finish(open *sync.WaitGroup, a *audience) {
 func (s *Server) receive(ctx context.Context, wg *sync.WaitGroup, c net.Conn, a *audience) {
 	peer, err := unixsock.PeerOf(c)
 	if err != nil {
+		a.uses.refused(event{})
 		s.audit.logger.WarnContext(ctx, "peer unknown", slog.Any("error", err))
 		_ = c.Close()
 		return
 	}
 	session := &session{forges: s.forges, audience: a, caller: caller{Peer: peer}, audit: s.audit}
+	if a.only != nil {
+		session.forges = []*Forge{a.only.forge}
+	}
 	at := a.enter(peer)
 	if at == nil {
 		session.refused(ctx, event{action: "connect"}, errTooMany)
@@ -170,7 +178,10 @@ func (s *Server) receive(ctx context.Context, wg *sync.WaitGroup, c net.Conn, a 
 	wg.Go(func() { session.connection(ctx, c, at) })
 }
 
-var errTooMany = errors.New("too many connections are open")
+var errTooMany = &refusal{
+	reason: "too many connections are open",
+	next:   fmt.Sprintf("end those that are not in use: a user may have %d, all together %d", maxPerUser, maxTotal),
+}
 
 // connection serves one client, who has a place there, as far as he may be
 // served at all.
@@ -184,8 +195,8 @@ func (s *session) connection(ctx context.Context, c net.Conn, at *places) {
 	switch {
 	case !a.admit(peer):
 		err = &refusal{
-			fmt.Sprintf("user %d is not listed", peer.UID),
-			"add the user to users: in the configuration if its builds are to use the keys",
+			reason: fmt.Sprintf("user %d is not listed", peer.UID),
+			next:   "if its builds are to use the keys, add the user to users: in the configuration, or one of its groups to groups:",
 		}
 	case at == &a.strangers: // a user that has just appeared
 		if !a.users.enter(peer.UID) {
@@ -208,15 +219,14 @@ func (s *session) connection(ctx context.Context, c net.Conn, at *places) {
 // has been there for too long.
 func (s *session) serve(ctx context.Context, c net.Conn) {
 	m := newMessages(c)
-	for {
+	ctx, cancel := context.WithDeadlineCause(ctx, m.end, errTooOld)
+	defer cancel()
+	for m.await() {
 		message, err := m.next()
 		if err != nil {
+			s.refused(ctx, event{action: "message"}, err)
 			if _, ok := errors.AsType[tooLongError](err); ok {
-				s.refused(ctx, event{action: "message"}, err)
 				_ = m.reply([]byte{msgFailure})
-			}
-			if errors.Is(err, io.ErrUnexpectedEOF) {
-				s.refused(ctx, event{action: "message"}, errors.New("the message ends before its announced length"))
 			}
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -14,8 +15,8 @@ import (
 type caller struct {
 	unixsock.Peer
 	facts unixsock.Process
-	line  []string // its claim
-	hint  hint     // what that claim says
+	claim string // its command line, as the audit lines have it
+	hint  hint   // what that command line says
 }
 
 // callerOf reads all that is known about a peer at once, so that its process
@@ -24,9 +25,11 @@ type caller struct {
 func callerOf(p unixsock.Peer) caller {
 	c := caller{Peer: p, facts: p.Process()}
 	line, err := p.CommandLine(unixsock.MaxCommandLine)
-	c.line = line
+	c.claim = printable(strings.Join(line, " "))
 	if err == nil { // of a cut one the last argument, which counts, is missing
 		c.hint = readHint(line)
+		// Not the whole command line, for as long as the connection is open.
+		c.hint.host, c.hint.path = strings.Clone(c.hint.host), strings.Clone(c.hint.path)
 	}
 	return c
 }
@@ -66,7 +69,7 @@ func (s *session) list(ctx context.Context, payload []byte) []byte {
 	case s.binding.refused:
 		err = errPoisoned
 	default:
-		s.shown, err = choose(s.forges, s.binding.forges, s.caller.hint, s.audience.ring.all())
+		err = s.inTurn(ctx, s.chooseShown)
 	}
 	if err != nil {
 		s.refused(ctx, event{action: "list"}, err)
@@ -86,33 +89,74 @@ func (s *session) sign(ctx context.Context, payload []byte) []byte {
 		return []byte{msgFailure}
 	}
 	e := event{action: "sign", key: fingerprint(request.key)}
-	loans := s.audience.ring.of(request.key)
-	if len(loans) == 0 {
-		s.refused(ctx, e, &refusal{
-			"the key is not lent on this socket",
-			"deploykeyd status lists the keys that are",
-		})
-		return []byte{msgFailure}
+	// What is refused takes nothing out of the quota, and so waits for nobody.
+	if _, _, err = s.permitted(&e, request); err == nil {
+		err = s.audience.quota.spend(ctx, s.caller.UID)
 	}
-	e.forge, e.repository = loans[0].forge.Name, s.repositoryOf(loans)
-	signature, err := s.permitted(loans[0], request)
+	var signature *ssh.Signature
+	if err == nil {
+		err = s.inTurn(ctx, func() error {
+			signature, err = s.signature(ctx, &e, request)
+			return err
+		})
+	}
 	if err != nil {
 		s.refused(ctx, e, err)
 		return []byte{msgFailure}
 	}
-	if s.audience.signed != nil {
-		s.audience.signed()
-	}
-	s.audit.signed(ctx, s, e)
 	return appendString([]byte{msgSignResponse}, ssh.Marshal(signature))
 }
 
-func (s *session) permitted(l loan, request signRequest) (*ssh.Signature, error) {
-	algorithm, err := permit(l.forge, request, &s.binding)
+// permitted returns the loan and the algorithm with which a request may be
+// signed now, and completes e.
+func (s *session) permitted(e *event, request signRequest) (l loan, algorithm string, err error) {
+	loans := s.audience.loansOf(request.key)
+	if len(loans) == 0 {
+		return loan{}, "", &refusal{
+			reason: "the key is not lent on this socket",
+			next:   "deploykeyd status lists the keys that are",
+		}
+	}
+	e.forge, e.repository = loans[0].forge.Name, s.repositoryOf(loans)
+	algorithm, err = permit(loans[0].forge, request, &s.binding)
+	return loans[0], algorithm, err
+}
+
+// signature signs. It asks for the permission once more: while the request
+// waited, the loan may have been withdrawn.
+func (s *session) signature(ctx context.Context, e *event, request signRequest) (*ssh.Signature, error) {
+	l, algorithm, err := s.permitted(e, request)
 	if err != nil {
 		return nil, err
 	}
-	return l.key.Sign(request.data, algorithm)
+	signature, err := l.key.Sign(request.data, algorithm)
+	if err != nil {
+		return nil, err
+	}
+	if s.audience.signed != nil {
+		s.audience.signed()
+	}
+	s.audit.signed(ctx, s, *e)
+	return signature, nil
+}
+
+// inTurn works on a request when it is the user's turn.
+func (s *session) inTurn(ctx context.Context, work func() error) error {
+	if err := s.audience.turns.enter(ctx, s.caller.UID); err != nil {
+		return err
+	}
+	defer s.audience.turns.leave()
+	return work()
+}
+
+func (s *session) chooseShown() (err error) {
+	loans := s.audience.ring.all()
+	if only := s.audience.only; only != nil {
+		s.shown, err = only.newest(loans)
+		return err
+	}
+	s.shown, err = choose(s.forges, s.binding.forges, s.caller.hint, loans)
+	return err
 }
 
 // repositoryOf returns the repository for which a key of these loans is used:
@@ -141,7 +185,8 @@ func (s *session) extension(ctx context.Context, payload []byte) []byte {
 		reply := appendString([]byte{msgExtensionResponse}, extQuery)
 		return appendString(appendString(reply, extQuery), extSessionBind)
 	case name == extSessionBind:
-		if err := s.binding.bind(r.rest, s.forges); err != nil {
+		if err := s.inTurn(ctx, func() error { return s.binding.bind(r.rest, s.forges) }); err != nil {
+			s.binding.refused = true
 			s.refused(ctx, event{action: "bind"}, err)
 			return []byte{msgExtensionFailure}
 		}
@@ -152,4 +197,18 @@ func (s *session) extension(ctx context.Context, payload []byte) []byte {
 	return []byte{msgFailure}
 }
 
-func (s *session) refused(ctx context.Context, e event, err error) { s.audit.refuse(ctx, s, e, err) }
+// refused tells of a refusal, laid to the forge and the repository that it is
+// known to be about.
+func (s *session) refused(ctx context.Context, e event, err error) {
+	r, _ := errors.AsType[*refusal](err)
+	switch only := s.audience.only; {
+	case e.forge != "":
+	case only != nil:
+		e.forge, e.repository = only.forge.Name, string(only.repository)
+	case r != nil && r.forge != "":
+		e.forge, e.repository = r.forge, string(r.repository)
+	case len(s.binding.forges) == 1:
+		e.forge = s.binding.forges[0].Name
+	}
+	s.audit.refuse(ctx, s, e, err)
+}

@@ -38,12 +38,14 @@ func newSession(tb testing.TB, log io.Writer, argv ...string) (*session, *key.Ke
 	if err := ring.Publish(f, "acme/api", k); err != nil {
 		tb.Fatal(err)
 	}
+	a := newAudience("users", ring, always(true), always(true), newTurns())
+	a.uses, a.quota.every = &usage{}, 0 // signs as often as it likes
 	return &session{
 		forges:   []*Forge{f},
-		audience: &audience{name: "users", ring: ring},
+		audience: a,
 		audit:    &audit{logger: slog.New(slog.NewJSONHandler(log, nil))},
 		caller: caller{
-			Peer: unixsock.Peer{UID: 1001, GID: 1002, PID: 4711, Proven: true}, line: argv, hint: readHint(argv),
+			Peer: unixsock.Peer{UID: 1001, GID: 1002, PID: 4711, Proven: true}, claim: printable(strings.Join(argv, " ")), hint: readHint(argv),
 			facts: unixsock.Process{Exe: "/usr/bin/ssh", Comm: "ssh\n", Cgroup: "/system.slice/jenkins.service"},
 		},
 	}, k
@@ -66,29 +68,53 @@ func bubble(t *testing.T, s *session) (net.Conn, <-chan struct{}) {
 
 func TestIdleClientsAreLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := newSession(t, io.Discard)
+		var log bytes.Buffer
+		s, _ := newSession(t, &log)
 		_, done := bubble(t, s)
 		began := time.Now()
 		<-done
 		if took := time.Since(began); took != idleLimit {
 			t.Errorf("left after %v, want %v", took, idleLimit)
 		}
+		if log.Len() != 0 {
+			t.Errorf("asked for nothing and was refused: %s", log.Bytes())
+		}
 	})
 }
 
 func TestSlowMessagesAreLeft(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, _ := newSession(t, io.Discard)
-		c, done := bubble(t, s)
-		began := time.Now()
-		if _, err := c.Write([]byte{0, 0, 0, 9, 1}); err != nil {
-			t.Fatal(err)
-		}
-		<-done
-		if took := time.Since(began); took != arriveLimit {
-			t.Errorf("left after %v, want %v", took, arriveLimit)
-		}
-	})
+	for name, c := range map[string]struct {
+		from   time.Duration // age of the connection when the message begins
+		took   time.Duration
+		reason string
+	}{
+		"slow":    {0, arriveLimit, "not arrived within 10s"},
+		"too old": {maxAge - time.Second, time.Second, "older than 5m0s"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			s, _ := newSession(t, &log)
+			conn, done := bubble(t, s)
+			for age := time.Duration(0); age < c.from; age += time.Second { // so as not to be idle
+				if number, err := exchange(conn, []byte{0, 0, 0, 1, msgRequestIdentities}); err != nil || number != msgIdentitiesAnswer {
+					t.Fatalf("%s: reply %d, %v", name, number, err)
+				}
+				<-time.After(time.Second)
+			}
+			began := time.Now()
+			if _, err := conn.Write([]byte{0, 0, 0, 9, 1}); err != nil {
+				t.Fatal(err)
+			}
+			<-done
+			if took := time.Since(began); took != c.took {
+				t.Errorf("%s: left after %v, want %v", name, took, c.took)
+			}
+			all := lines(t, log.Bytes())
+			if len(all) != 1 || all[0]["action"] != "message" || !strings.Contains(all[0]["reason"].(string), c.reason) {
+				t.Errorf("%s: log %v", name, all)
+			}
+		})
+	}
 }
 
 func TestClientsThatTakeNoReplyAreLeft(t *testing.T) {

@@ -2,9 +2,10 @@ package sshagent
 
 import "strings"
 
-// shellWords splits a command as a shell would that knows quotes and nothing
-// else. It returns false for a command that a shell would not read as one list
-// of plain words.
+// shellWords splits a command as a POSIX shell does (XCU 2.2, Quoting), the way
+// in which forges read it too. It returns false for a command that a shell would
+// not read as one list of plain words: with an open quote, a second command, or
+// an expansion. A tilde stays what it is, since the forges leave it to git.
 func shellWords(command string) ([]string, bool) {
 	var (
 		words  []string
@@ -35,11 +36,11 @@ func shellWords(command string) ([]string, bool) {
 			}
 			i += n
 		case c == '\\':
-			if i++; i == len(command) {
+			if i++; i == len(command) || command[i] == '\n' {
 				return nil, false
 			}
 			word.WriteByte(command[i])
-		case strings.IndexByte("\r\n;&|<>()$`#*?", c) >= 0:
+		case strings.IndexByte("\r\n;&|<>()$`#*?[", c) >= 0:
 			return nil, false
 		default:
 			word.WriteByte(c)
@@ -62,7 +63,7 @@ func doubleQuoted(word *strings.Builder, s string) (int, bool) {
 		case '$', '`':
 			return 0, false
 		case '\\':
-			if i++; i == len(s) {
+			if i++; i == len(s) || s[i] == '\n' {
 				return 0, false
 			}
 			if strings.IndexByte("\"\\$`", s[i]) < 0 {

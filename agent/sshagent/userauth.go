@@ -29,8 +29,9 @@ type login struct {
 
 var errNotALogin = errors.New("the data is no SSH login request")
 
-// parseLogin reads the data of a sign request. Every byte must belong to one
-// login request with a public key for the service ssh-connection. The slices of
+// parseLogin reads the data of a sign request. It must be the one encoding of
+// one login request with a public key for the service ssh-connection: a server
+// makes that data up by itself before it verifies the signature. The slices of
 // the result belong to data.
 func parseLogin(data []byte) (login, error) {
 	r := reader{rest: data}
@@ -39,7 +40,7 @@ func parseLogin(data []byte) (login, error) {
 	l.user = string(r.string())
 	service := string(r.string())
 	method := string(r.string())
-	signed := r.bool()
+	signed := r.byte()
 	l.algorithm = string(r.string())
 	l.key = r.string()
 	if l.hostbound = method == methodHostbound; l.hostbound {
@@ -48,14 +49,14 @@ func parseLogin(data []byte) (login, error) {
 	switch {
 	case string(data[:min(len(data), 6)]) == "SSHSIG":
 		return login{}, errors.New("the data is a file signature (SSHSIG)")
-	case !r.complete() || number != msgUserauthRequest ||
+	case !r.complete() || number != msgUserauthRequest || signed > 1 ||
 		len(l.session) < minSessionID || len(l.session) > maxSessionID:
 		return login{}, errNotALogin
 	case service != serviceConnection:
 		return login{}, refuse("the login is for service %.100q, not %s", service, serviceConnection)
 	case method != methodPublicKey && !l.hostbound:
 		return login{}, refuse("the login method %.100q is not one with a public key", method)
-	case !signed:
+	case signed == 0:
 		return login{}, errors.New("the login request says that it has no signature")
 	}
 	return l, nil

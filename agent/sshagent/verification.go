@@ -50,7 +50,7 @@ func (s *Server) OpenVerification(dir, forge string, repo provision.Repository, 
 	ring := &Keyring{}
 	_ = ring.Publish(f, repo, k) // nothing else is lent there
 	ourselves := func(p unixsock.Peer) bool { return int(p.UID) == os.Geteuid() }
-	a := newAudience("verification", ring, ourselves, ourselves)
+	a := newAudience("verification", ring, ourselves, ourselves, s.users.turns)
 	a.signed = func() { v.signatures.Add(1) }
 	go func() {
 		defer close(v.served)

@@ -201,7 +201,7 @@ func (w *world) serve(t *testing.T, forges []sshagent.Forge, users ...string) {
 		t.Fatal(err)
 	}
 	w.server = sshagent.New(sshagent.Options{
-		Forges: forges, Users: unixsock.NewUsers(users, nil, nil), Logger: w.log.logger(),
+		Forges: forges, Users: unixsock.NewUsers(users, nil, unixsock.Resolver{}, nil), Logger: w.log.logger(),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	w.stop, w.served = cancel, make(chan error, 1)

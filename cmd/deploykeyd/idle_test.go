@@ -1,7 +1,9 @@
 package main_test
 
 import (
+	"crypto/ed25519"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh/agent"
+
 	"deploykeyd/agent/control"
+	"deploykeyd/agent/unixsock"
 	"deploykeyd/provision"
 	"deploykeyd/provision/forgesim"
 )
@@ -23,7 +28,8 @@ const (
 
 // BenchmarkIdle runs the program as it is shipped with 300 keys, one for each
 // of 300 repositories on GitHub, and reports what it costs once all is ready:
-// its resident memory, its size, and a question for its status per operation.
+// its resident memory, beside that of OpenSSH's own agent with as many keys, its
+// size, and a question for its status per operation.
 func BenchmarkIdle(b *testing.B) {
 	dir, err := os.MkdirTemp("", "dkd")
 	if err != nil {
@@ -52,7 +58,8 @@ func BenchmarkIdle(b *testing.B) {
 	client := control.NewClient(filepath.Join(dir, "run", "control.sock"))
 	awaitReady(b, client)
 	ready := time.Since(began)
-	resident := awaitRest(b, c.Process.Pid)
+	rest := awaitRest(b, c.Process.Pid)
+	theirs := awaitRest(b, openSSHAgent(b, dir))
 
 	for b.Loop() {
 		if s, err := client.Status(b.Context()); err != nil || !s.Ready {
@@ -60,11 +67,47 @@ func BenchmarkIdle(b *testing.B) {
 		}
 	}
 	b.ReportMetric(ready.Seconds(), "s-to-ready")
-	b.ReportMetric(resident/1e6, "MB-resident")
+	b.ReportMetric(rest/1e6, "MB-resident")
+	b.ReportMetric(theirs/1e6, "MB-ssh-agent")
 	b.ReportMetric(float64(info.Size())/1e6, "MB-binary")
-	if resident > idleBudget || info.Size() > sizeBudget {
-		b.Errorf("over budget: %.1f MB resident, %.1f MB binary", resident/1e6, float64(info.Size())/1e6)
+	if rest > idleBudget || info.Size() > sizeBudget {
+		b.Errorf("over budget: %.1f MB resident, %.1f MB binary", rest/1e6, float64(info.Size())/1e6)
 	}
+}
+
+// openSSHAgent runs OpenSSH's agent with as many keys, and returns its pid.
+func openSSHAgent(b *testing.B, dir string) int {
+	b.Helper()
+	path := filepath.Join(dir, "ssh-agent.sock")
+	c := exec.CommandContext(b.Context(), "ssh-agent", "-D", "-a", path)
+	if err := c.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = c.Wait() }) // killed when the context of b ends
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(time.Minute)
+	var conn net.Conn
+	for conn == nil {
+		select {
+		case <-tick.C:
+			conn, _ = unixsock.Dial(b.Context(), path)
+		case <-deadline:
+			b.Fatal("ssh-agent does not listen")
+		}
+	}
+	defer func() { _ = conn.Close() }()
+	client := agent.NewClient(conn)
+	for range idleKeys {
+		_, private, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := client.Add(agent.AddedKey{PrivateKey: private}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return c.Process.Pid
 }
 
 // idleForge starts GitHub with 300 repositories and returns a configuration for

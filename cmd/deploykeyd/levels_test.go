@@ -35,6 +35,7 @@ func house() map[string]row {
 		"provision/credential":     {0, nil},
 		"agent/key":                {0, nil},
 		"agent/key/keyscan":        {1, nil},
+		"agent/custody":            {0, nil},
 		"agent/machine":            {0, nil},
 		"agent/unixsock":           {0, nil},
 		"provision/hostkey":        {1, []string{"provision"}},
@@ -80,7 +81,8 @@ func cones() map[string][]string {
 		"os/exec": {"provision/credential", "provision/verify", "provision/forgesim", "agent/unixsock", "cmd/demo"},
 		"net/http": {
 			"provision/internal/rest", "provision/forgesim", "provision/conform", "agent/control", "cmd/deploykeyd/cli", "cmd/demo",
-			"provision/bitbucketcloud", "provision/github", "provision/gitea", // requests and status codes; the client is rest's
+			// requests and status codes; the client is rest's
+			"provision/bitbucketcloud", "provision/github", "provision/gitea", "provision/credential",
 		},
 		"go.etcd.io/bbolt/":                      {"agent/journal"},
 		"github.com/spf13/":                      {"cmd/deploykeyd/cli", "cmd/forgesim"},

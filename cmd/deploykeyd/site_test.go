@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
+	if os.Getenv(asForwarder) != "" {
+		os.Exit(forwarderMain(os.Args[1], os.Args[2]))
+	}
 	os.Exit(m.Run())
 }
 
@@ -147,9 +150,29 @@ func (s *site) rewrite(t *testing.T, from, to string) {
 	}
 }
 
-func (s *site) runDir() string   { return filepath.Join(s.dir, "run") }
-func (s *site) stateDir() string { return filepath.Join(s.dir, "state") }
-func (s *site) journal() string  { return filepath.Join(s.stateDir(), "journal.db") }
+func (s *site) runDir() string      { return filepath.Join(s.dir, "run") }
+func (s *site) stateDir() string    { return filepath.Join(s.dir, "state") }
+func (s *site) agentSocket() string { return filepath.Join(s.runDir(), "agent.sock") }
+
+// repositorySocket returns where the running daemon says that a repository's
+// own socket is.
+func (s *site) repositorySocket(t *testing.T, kind provision.Kind, repo provision.Repository) string {
+	t.Helper()
+	code, stdout, stderr := s.do(t, "status", "--sockets", "--json")
+	var list []struct{ Forge, Repository, Socket string }
+	if err := json.Unmarshal([]byte(stdout), &list); code != 0 || err != nil {
+		t.Fatalf("status --sockets: exit status %d, %v: %s", code, err, stderr)
+	}
+	for _, l := range list {
+		if l.Forge == string(kind) && l.Repository == string(repo) {
+			return l.Socket
+		}
+	}
+	t.Fatalf("no socket of %s on %s: %s", repo, kind, stdout)
+	return ""
+}
+
+func (s *site) journal() string { return filepath.Join(s.stateDir(), "journal.db") }
 
 // program returns a command that runs deploykeyd in this site.
 func (s *site) program(ctx context.Context, args ...string) *exec.Cmd {
@@ -329,10 +352,7 @@ func onePerPlan() map[string]int {
 // configuration and nothing else.
 func (s *site) git(t *testing.T, uid uint32, args ...string) (status int, said string) {
 	t.Helper()
-	config := filepath.Join(s.dir, "ssh_config")
-	if code, _, stderr := s.do(t, "ssh-config", "--write", "--file", config, "--known-hosts", filepath.Join(s.dir, "known_hosts")); code != 0 {
-		t.Fatalf("ssh-config: %s", stderr)
-	}
+	config := s.clientConfig(t)
 	home, err := os.MkdirTemp(s.dir, "home")
 	if err != nil {
 		t.Fatal(err)

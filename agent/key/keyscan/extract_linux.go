@@ -1,86 +1,70 @@
 package keyscan
 
 import (
-	"bufio"
 	"bytes"
+	"crypto/ecdh"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/rsa"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strconv"
-	"strings"
+	"math/big"
+
+	"golang.org/x/crypto/ssh"
 )
 
-// ErrNotFound says that the memory does not hold the private key in the form of
-// seed and public half side by side.
-var ErrNotFound = errors.New("no private key beside the public one in the process's memory")
+// ErrNotFound says that the memory does not hold the private key.
+var ErrNotFound = errors.New("no private key of the public one in the process's memory")
 
-// Extract finds the private half of the Ed25519 key whose SSH wire form is given
-// in the memory of process pid. It needs the right to read that memory: root's.
+// Extract finds the private half of the key whose SSH wire form is given in the
+// memory of process pid: of Ed25519 keys the seed with the public half behind
+// it, of the others a number that fits the public one, as math/big keeps it. It
+// needs the right to read that memory: root's.
 func Extract(pid int, wire []byte) (*Secret, error) {
-	if len(wire) < ed25519.PublicKeySize {
+	match, size, err := matcher(wire)
+	if err != nil {
+		return nil, err
+	}
+	mem, err := openMemory(pid)
+	if err != nil {
+		return nil, err
+	}
+	defer mem.close()
+	var found *Secret
+	mem.each(size, func(text []byte, _ int) bool {
+		found = match(text)
+		return found == nil
+	})
+	if found == nil {
 		return nil, ErrNotFound
 	}
-	public := ed25519.PublicKey(wire[len(wire)-ed25519.PublicKeySize:]) // RFC 8709, section 4
-	regions, err := writableRegions(pid)
-	if err != nil {
-		return nil, err
-	}
-	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
-	if err != nil {
-		return nil, err
-	}
-	defer mem.Close()
-	for _, r := range regions {
-		if s := r.search(mem, public); s != nil {
-			return s, nil
-		}
-	}
-	return nil, ErrNotFound
+	return found, nil
 }
 
-type region struct{ from, to int64 }
-
-// writableRegions reads /proc/pid/maps (proc(5)).
-func writableRegions(pid int) ([]region, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
+// matcher returns what finds the private half of a public key in a text, and
+// how many bytes it has to see at once.
+func matcher(wire []byte) (match func(text []byte) *Secret, size int, err error) {
+	public, err := ssh.ParsePublicKey(wire)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	defer f.Close()
-	var regions []region
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 2 || !strings.HasPrefix(fields[1], "rw") {
-			continue
-		}
-		from, to, ok := strings.Cut(fields[0], "-")
-		a, errA := strconv.ParseInt(from, 16, 64)
-		b, errB := strconv.ParseInt(to, 16, 64)
-		if ok && errA == nil && errB == nil {
-			regions = append(regions, region{a, b})
-		}
+	holder, ok := public.(ssh.CryptoPublicKey)
+	if !ok {
+		return nil, 0, fmt.Errorf("a key of type %s is not searched for", public.Type())
 	}
-	return regions, lines.Err()
+	switch p := holder.CryptoPublicKey().(type) {
+	case ed25519.PublicKey:
+		return func(text []byte) *Secret { return findSeed(text, p) }, ed25519.PrivateKeySize, nil
+	case *ecdsa.PublicKey:
+		return findNumber(func(n *big.Int) *Secret { return fitsECDSA(p, n) }, 32), 32, nil
+	case *rsa.PublicKey:
+		return findNumber(func(n *big.Int) *Secret { return fitsRSA(p, n) }, p.Size()/2), p.Size() / 2, nil
+	}
+	return nil, 0, fmt.Errorf("a key of type %s is not searched for", public.Type())
 }
 
-// search looks for public with its seed in front, in steps that overlap.
-func (r region) search(mem io.ReaderAt, public ed25519.PublicKey) *Secret {
-	const step, overlap = 4 << 20, ed25519.PrivateKeySize
-	buf := make([]byte, step+overlap)
-	defer clear(buf)
-	for at := r.from; at < r.to; at += step {
-		n, _ := mem.ReadAt(buf[:min(int64(len(buf)), r.to-at)], at) // an unmapped page ends a read early
-		if s := inText(buf[:n], public); s != nil {
-			return s
-		}
-	}
-	return nil
-}
-
-func inText(text []byte, public ed25519.PublicKey) *Secret {
+// findSeed looks for the public half with its seed in front.
+func findSeed(text []byte, public ed25519.PublicKey) *Secret {
 	for i := 0; ; i++ {
 		j := bytes.Index(text[i:], public)
 		if j < 0 {
@@ -92,7 +76,64 @@ func inText(text []byte, public ed25519.PublicKey) *Secret {
 		}
 		seed := text[i-ed25519.SeedSize : i]
 		if bytes.Equal(ed25519.NewKeyFromSeed(seed)[ed25519.SeedSize:], public) {
-			return &Secret{seed: bytes.Clone(seed)}
+			return ed25519Secret(bytes.Clone(seed))
 		}
 	}
+}
+
+// findNumber looks for a number of so many bytes that fits, in little-endian
+// form at the multiples of a word.
+func findNumber(fits func(*big.Int) *Secret, size int) func(text []byte) *Secret {
+	const word = 8
+	return func(text []byte) *Secret {
+		for i := 0; i+size <= len(text); i += word {
+			if candidate := text[i : i+size]; random(candidate) {
+				if s := fits(new(big.Int).SetBytes(reversed(candidate))); s != nil {
+					return s
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// random dismisses what is no random number: four zeros in front, or fewer than
+// 20 different bytes among the first 32. Of random ones less than one in a
+// thousand million is like that.
+func random(text []byte) bool {
+	if text[0]|text[1]|text[2]|text[3] == 0 {
+		return false
+	}
+	var seen [256]bool
+	n := 0
+	for _, b := range text[:32] {
+		if !seen[b] {
+			seen[b] = true
+			n++
+		}
+	}
+	return n >= 20
+}
+
+func fitsECDSA(public *ecdsa.PublicKey, d *big.Int) *Secret {
+	private, err := ecdh.P256().NewPrivateKey(d.FillBytes(make([]byte, 32)))
+	if err != nil {
+		return nil
+	}
+	want, err := public.ECDH()
+	if err != nil || !private.PublicKey().Equal(want) {
+		return nil
+	}
+	return ecdsaSecret(d, public.Curve.Params().N)
+}
+
+func fitsRSA(public *rsa.PublicKey, p *big.Int) *Secret {
+	if p.Bit(0) == 0 || p.BitLen() < public.N.BitLen()/2 {
+		return nil
+	}
+	q, rest := new(big.Int).QuoRem(public.N, p, new(big.Int))
+	if rest.Sign() != 0 {
+		return nil
+	}
+	return rsaSecret(p, q, big.NewInt(int64(public.E)))
 }

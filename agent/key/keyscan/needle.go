@@ -10,36 +10,33 @@ import (
 	"strings"
 )
 
-// Secret is an Ed25519 seed to search for. It does not print.
-type Secret struct{ seed []byte }
-
-// Format hides the seed, whatever the verb.
+// Format hides the key, whatever the verb.
 func (*Secret) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "[redacted]") }
 
-// LogValue hides the seed.
+// LogValue hides the key.
 func (*Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
-// MarshalText hides the seed, and with it MarshalJSON's default does.
+// MarshalText hides the key, and with it MarshalJSON's default does.
 func (*Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
 
-// Raw returns the seed as it is. Like Base64 and Hex it is a form to plant, to
-// prove that a search finds it.
-func (s *Secret) Raw() []byte { return bytes.Clone(s.seed) }
+// Raw returns the private bytes as they are. Like Base64 and Hex it is a form
+// to plant, to prove that a search finds it.
+func (s *Secret) Raw() []byte { return bytes.Clone(s.private) }
 
-// Base64 returns the seed as it looks inside a longer base64 text, at an offset
-// that is no multiple of three.
+// Base64 returns the private bytes as they look inside a longer base64 text, at
+// an offset that is no multiple of three.
 func (s *Secret) Base64() []byte {
-	return []byte(base64.StdEncoding.EncodeToString(append([]byte("x"), s.seed...)))
+	return []byte(base64.StdEncoding.EncodeToString(append([]byte("x"), s.private...)))
 }
 
-// Hex returns the first half of the seed in hex.
-func (s *Secret) Hex() []byte { return []byte(hex.EncodeToString(s.seed[:len(s.seed)/2])) }
+// Hex returns the first half of the private bytes in hex.
+func (s *Secret) Hex() []byte { return []byte(hex.EncodeToString(s.private[:len(s.private)/2])) }
 
 // needles returns every form of either half: whoever has the whole has a half.
 func (s *Secret) needles() [][]byte {
-	half := len(s.seed) / 2
+	half := len(s.private) / 2
 	var list [][]byte
-	for _, part := range [][]byte{s.seed[:half], s.seed[half:]} {
+	for _, part := range [][]byte{s.private[:half], s.private[half:]} {
 		lower := hex.EncodeToString(part)
 		list = append(list, part, []byte(lower), []byte(strings.ToUpper(lower)))
 		for shift := range 3 {

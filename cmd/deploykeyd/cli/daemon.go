@@ -30,8 +30,11 @@ type daemon struct {
 	users         *unixsock.Users
 	agentSocket   *unixsock.Listener
 	controlSocket *unixsock.Listener
-	serving       sync.WaitGroup
-	stopServing   context.CancelFunc
+	// of single repositories, where they are configured
+	repositorySockets []repositorySocket
+
+	serving     sync.WaitGroup
+	stopServing context.CancelFunc
 }
 
 // loadConfig reads the configuration of the flags and checks its host keys.
@@ -73,7 +76,7 @@ func (o *options) openJournal(m machine.Machine) (*journal.Journal, []string, er
 }
 
 // newDaemon opens everything; nothing runs yet. On an error nothing stays open.
-func newDaemon(o *options, cfg config.Config, log *slog.Logger) (_ *daemon, err error) {
+func newDaemon(o *options, cfg config.Config, unprotected []string, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{log: log, stopServing: func() {}}
 	defer func() {
 		if err != nil {
@@ -90,12 +93,12 @@ func newDaemon(o *options, cfg config.Config, log *slog.Logger) (_ *daemon, err 
 	if d.journal, warnings, err = o.openJournal(d.machine); err != nil {
 		return nil, err
 	}
-	d.users = unixsock.NewUsers(cfg.Users, nil, log)
-	d.server = sshagent.New(sshagent.Options{Forges: agentForges(cfg), Users: d.users, Logger: log})
-	if err := d.listen(o); err != nil {
+	d.users = unixsock.NewUsers(cfg.Users, cfg.Groups, unixsock.Resolver{}, log)
+	d.server = sshagent.New(sshagent.Options{Forges: o.agentForges(cfg), Users: d.users, Logger: log})
+	if err := d.listen(o, cfg); err != nil {
 		return nil, err
 	}
-	agentOptions, err := agentOptions(cfg, log)
+	agentOptions, err := o.agentOptions(cfg, log)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +107,7 @@ func newDaemon(o *options, cfg config.Config, log *slog.Logger) (_ *daemon, err 
 	if agentOptions.Verifier, err = newVerifier(cfg, d.server, o.verifyDir(), log); err != nil {
 		return nil, err
 	}
+	warnings = append(warnings, unprotected...)
 	agentOptions.Warnings = warnings
 	for _, w := range warnings {
 		log.Warn("warning", slog.String("reason", w))
@@ -119,7 +123,7 @@ func (o *options) makeDirectories() error {
 	for _, d := range []struct {
 		path string
 		mode fs.FileMode
-	}{{o.stateDir, 0o700}, {o.runDir, 0o755}, {o.verifyDir(), 0o700}} {
+	}{{o.stateDir, 0o700}, {o.runDir, 0o755}, {o.socketsDir(), 0o755}, {o.verifyDir(), 0o700}} {
 		if err := unixsock.SafeDir(d.path, d.mode); err != nil {
 			return err
 		}
@@ -129,7 +133,7 @@ func (o *options) makeDirectories() error {
 
 // listen opens the sockets. Once they are ours, what an earlier daemon that was
 // killed left of its proofs belongs to nobody.
-func (d *daemon) listen(o *options) (err error) {
+func (d *daemon) listen(o *options, cfg config.Config) (err error) {
 	// Anybody may connect: who may use the key is decided by the peer's identity.
 	if d.agentSocket, err = unixsock.Listen(o.agentSocket(), 0o666); err != nil {
 		return socketError(err)
@@ -137,7 +141,7 @@ func (d *daemon) listen(o *options) (err error) {
 	if d.controlSocket, err = unixsock.Listen(o.controlSocket(), 0o666); err != nil {
 		return socketError(err)
 	}
-	return errors.Join(verify.Clean(o.verifyDir()), sshagent.CleanVerifications(o.verifyDir()))
+	return errors.Join(d.listenRepositories(o, cfg), verify.Clean(o.verifyDir()), sshagent.CleanVerifications(o.verifyDir()))
 }
 
 func socketError(err error) error {
@@ -151,12 +155,15 @@ func socketError(err error) error {
 // by itself; all end with ctx, except the control socket, which shows the
 // revocation until close.
 func (d *daemon) start(ctx context.Context) <-chan error {
-	ended := make(chan error, 2)
+	ended := make(chan error, 2+len(d.repositorySockets))
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stopServing = stop
 	parts := []func() error{
 		func() error { return d.server.Serve(ctx, d.agentSocket) },
 		func() error { return d.control.Serve(serving, d.controlSocket) },
+	}
+	for _, s := range d.repositorySockets {
+		parts = append(parts, func() error { return d.server.ServeRepository(ctx, s.listener, s.forge, s.repository) })
 	}
 	d.serving.Go(func() { d.agent.Run(ctx) })
 	d.serving.Go(func() {
@@ -189,7 +196,11 @@ func (d *daemon) close() {
 	}
 	d.stopServing()
 	d.serving.Wait()
-	for _, l := range []*unixsock.Listener{d.agentSocket, d.controlSocket} {
+	listeners := []*unixsock.Listener{d.agentSocket, d.controlSocket}
+	for _, s := range d.repositorySockets {
+		listeners = append(listeners, s.listener)
+	}
+	for _, l := range listeners {
 		if l != nil {
 			_ = l.Close() // closed already when it was served
 		}

@@ -18,6 +18,7 @@ func directory(variable, fallback string) string {
 
 func (o *options) agentSocket() string   { return filepath.Join(o.runDir, "agent.sock") }
 func (o *options) controlSocket() string { return filepath.Join(o.runDir, "control.sock") }
+func (o *options) socketsDir() string    { return filepath.Join(o.runDir, "r") }
 func (o *options) verifyDir() string     { return filepath.Join(o.runDir, "verify") }
 func (o *options) journal() string       { return filepath.Join(o.stateDir, "journal.db") }
 

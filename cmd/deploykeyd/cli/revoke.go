@@ -14,6 +14,7 @@ import (
 	"deploykeyd/agent"
 	"deploykeyd/agent/config"
 	"deploykeyd/agent/control"
+	"deploykeyd/agent/custody"
 	"deploykeyd/agent/journal"
 	"deploykeyd/agent/key"
 	"deploykeyd/agent/machine"
@@ -35,6 +36,9 @@ Exits 0 when no key is left and 3, with the list, when keys may remain.`,
   deploykeyd revoke --timeout 20s   # from a shutdown hook with little time`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, w := range custody.Protect().Warnings { // the journal's way loads credentials
+				_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
+			}
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), timeout, errShutdownTimeout)
 			defer cancel()
 			said, err := o.revoke(ctx, cmd.ErrOrStderr())
@@ -116,7 +120,7 @@ func (o *options) settleJournal(ctx context.Context, cfg config.Config, m machin
 		_, _ = fmt.Fprintln(stderr, "warning:", w)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	agentOptions, err := agentOptions(cfg, log)
+	agentOptions, err := o.agentOptions(cfg, log)
 	if err != nil {
 		return "", fail(exitKeysRemain, "mend the configuration and run deploykeyd revoke again", "keys may remain on forges: %w", err)
 	}
@@ -140,6 +144,10 @@ type noKeys struct{}
 
 func (noKeys) Publish(string, provision.Repository, *key.Key)  {}
 func (noKeys) Withdraw(string, provision.Repository, *key.Key) {}
+
+func (noKeys) Used(string, provision.Repository) (signatures, refused uint64, last time.Time) {
+	return 0, 0, time.Time{}
+}
 
 func (noKeys) Verify(context.Context, string, provision.Repository, *key.Key) error {
 	return errors.New("no key to verify with")

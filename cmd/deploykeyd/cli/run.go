@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"deploykeyd/agent/custody"
 )
 
 func newRun(o *options) *cobra.Command {
@@ -72,6 +74,7 @@ func (o *options) logger(w io.Writer) (*slog.Logger, error) {
 
 // run is the daemon from its start to its exit.
 func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.Signal) error {
+	unprotected := custody.Protect().Warnings // before anything secret is here
 	cfg, err := o.loadConfig()
 	if err != nil {
 		return err
@@ -79,7 +82,7 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 	if err := checkCredentials(ctx, cfg); err != nil {
 		return err
 	}
-	d, err := newDaemon(o, cfg, log) //nolint:contextcheck // to listen takes no time worth ending
+	d, err := newDaemon(o, cfg, unprotected, log) //nolint:contextcheck // to listen takes no time worth ending
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ every change of the configuration.`,
 				return err
 			}
 			list := hosts(cfg)
-			options := sshconfig.Options{AgentSocket: o.agentSocket(), KnownHosts: knownHosts, Users: cfg.Users}
+			options := sshconfig.Options{AgentSocket: o.agentSocket(), KnownHosts: knownHosts, Users: cfg.Users, Groups: cfg.Groups}
 			if !write {
 				text, err := sshconfig.Config(list, options)
 				if err != nil {

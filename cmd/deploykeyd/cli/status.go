@@ -14,19 +14,23 @@ import (
 	"deploykeyd/agent"
 	"deploykeyd/agent/control"
 	"deploykeyd/agent/journal"
+	"deploykeyd/provision"
 )
 
 func newStatus(o *options) *cobra.Command {
-	var asJSON bool
+	var asJSON, sockets bool
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show what is registered where, and why not",
-		Long: `Show every configured repository: its condition, the key, and what is in the way.
+		Long: `Show every configured repository: its condition, the key, how often builds used
+it, and what is in the way. With --sockets, show the sockets of single
+repositories instead ("sockets: repository" of a forge).
 
 When no daemon runs, the journal says which keys may remain on a forge, and the
 exit status is 1.`,
 		Example: `  deploykeyd status
-  deploykeyd status --json | jq '.repositories[] | select(.condition != "verified")'`,
+  deploykeyd status --json | jq '.repositories[] | select(.condition != "verified")'
+  deploykeyd status --sockets`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			status, err := control.NewClient(o.controlSocket()).Status(cmd.Context())
@@ -37,7 +41,11 @@ exit status is 1.`,
 			if err != nil {
 				return err
 			}
-			if err := printStatus(cmd.OutOrStdout(), status, asJSON); err != nil {
+			show := printStatus
+			if sockets {
+				show = printSockets
+			}
+			if err := show(cmd.OutOrStdout(), status, asJSON); err != nil {
 				return err
 			}
 			if notRunning {
@@ -47,6 +55,7 @@ exit status is 1.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: fields may be added later, none is renamed")
+	c.Flags().BoolVar(&sockets, "sockets", false, "show the sockets of single repositories")
 	return c
 }
 
@@ -64,9 +73,7 @@ func (o *options) statusFromJournal() (agent.Status, error) {
 
 func printStatus(w io.Writer, s agent.Status, asJSON bool) error {
 	if asJSON {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(s)
+		return printJSON(w, s)
 	}
 	ready := "not ready"
 	if s.Ready {
@@ -80,6 +87,7 @@ func printStatus(w io.Writer, s agent.Status, asJSON bool) error {
 	if len(s.Repositories) > 0 {
 		printRepositories(w, s.Repositories)
 	}
+	printUnnamed(w, s.Forges)
 	for _, r := range s.Repositories {
 		if r.Reason != "" {
 			fmt.Fprintf(w, "\n%s on %s: %s\n", r.Repository, r.Forge, r.Reason)
@@ -98,12 +106,55 @@ func printStatus(w io.Writer, s agent.Status, asJSON bool) error {
 	return nil
 }
 
+// printUnnamed tells of clients that did not say which repository they wanted.
+func printUnnamed(w io.Writer, forges []agent.ForgeStatus) {
+	for _, f := range forges {
+		if f.Signatures > 0 || f.Refused > 0 {
+			fmt.Fprintf(w, "\n%s: %d signatures and %d refusals for clients that did not name a repository\n", f.Forge, f.Signatures, f.Refused)
+		}
+	}
+}
+
+// printSockets shows which repository has which socket of its own.
+func printSockets(w io.Writer, s agent.Status, asJSON bool) error {
+	type socket struct {
+		Forge      string               `json:"forge"`
+		Repository provision.Repository `json:"repository"`
+		Socket     string               `json:"socket"`
+	}
+	list := []socket{}
+	for _, r := range s.Repositories {
+		if r.Socket != "" {
+			list = append(list, socket{r.Forge, r.Repository, r.Socket})
+		}
+	}
+	if asJSON {
+		return printJSON(w, list)
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(w, "no repository has a socket of its own: write \"sockets: repository\" into a forge's entry")
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "FORGE\tREPOSITORY\tSOCKET")
+	for _, l := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", l.Forge, l.Repository, l.Socket)
+	}
+	return t.Flush()
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
 func printRepositories(w io.Writer, list []agent.RepositoryStatus) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\nFORGE\tREPOSITORY\tACCESS\tCONDITION\tVERIFIED\tEXPIRES\tKEY")
+	fmt.Fprintln(t, "\nFORGE\tREPOSITORY\tACCESS\tCONDITION\tVERIFIED\tEXPIRES\tUSED\tLAST USED\tKEY")
 	for _, r := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			r.Forge, r.Repository, r.Access, r.Condition, clock(r.Verified), clock(r.Expires), r.Fingerprint)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n",
+			r.Forge, r.Repository, r.Access, r.Condition, clock(r.Verified), clock(r.Expires), r.Signatures, clock(r.LastUsed), r.Fingerprint)
 	}
 	_ = t.Flush()
 }

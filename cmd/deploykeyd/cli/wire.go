@@ -11,7 +11,6 @@ import (
 	"deploykeyd/agent/sshagent"
 	"deploykeyd/provision"
 	"deploykeyd/provision/bitbucketcloud"
-	"deploykeyd/provision/credential"
 	"deploykeyd/provision/gitea"
 	"deploykeyd/provision/github"
 	"deploykeyd/provision/hostkey"
@@ -21,41 +20,22 @@ import (
 
 // openForge makes the client of a configured forge. It is the one place that
 // names them.
-func openForge(f config.Forge, log *slog.Logger) (provision.Forge, error) {
-	source := credentialSource(f.Token)
+func openForge(f config.Forge, all sources, log *slog.Logger) (provision.Forge, error) {
+	source := all.source(f.Token)
 	switch f.Kind {
 	case provision.Gitea:
 		return gitea.New(gitea.Options{Name: f.Name, URL: f.URL, Credential: source, Logger: log, UserAgent: userAgent()})
 	case provision.GitHub:
-		return github.New(github.Options{Name: f.Name, URL: f.URL, Credential: source, Logger: log, UserAgent: userAgent()})
+		return github.New(github.Options{
+			Name: f.Name, URL: f.URL, Credential: source, App: all.app(f), Logger: log, UserAgent: userAgent(),
+		})
 	case provision.BitbucketCloud:
 		return bitbucketcloud.New(bitbucketcloud.Options{
-			Name: f.Name, URL: f.URL, Username: f.Username, Credential: source, Logger: log, UserAgent: userAgent(),
+			Name: f.Name, URL: f.URL, Username: f.Username, Credential: source, OAuth: all.oauth(f), Logger: log, UserAgent: userAgent(),
 		})
 	case provision.BitbucketDataCenter, provision.GitLab:
 	}
 	return nil, fmt.Errorf("forge %s: %s is not built yet", f.Name, f.Kind)
-}
-
-func credentialSource(ref config.CredentialRef) credential.Source {
-	if ref.Env != "" {
-		return credential.Env(ref.Env)
-	}
-	return credential.File(ref.File)
-}
-
-// checkCredentials loads every credential once, so that one that is missing or
-// readable by others is told with its line before anything starts.
-func checkCredentials(ctx context.Context, cfg config.Config) error {
-	var problems []config.Problem
-	for i, f := range cfg.Forges {
-		if _, err := credentialSource(f.Token).Load(ctx); err != nil {
-			problems = append(problems, config.Problem{
-				Line: f.Token.Line, Column: 1, Path: fmt.Sprintf("forges[%d].credential.token", i), Text: err.Error(),
-			})
-		}
-	}
-	return cfg.Refuse(problems...)
 }
 
 // checkHostKeys refuses pins that must not be trusted: retired keys of the
@@ -103,31 +83,37 @@ func hosts(cfg config.Config) []sshconfig.Host {
 }
 
 // agentOptions returns what the life cycle needs to know of the configuration.
-func agentOptions(cfg config.Config, log *slog.Logger) (agent.Options, error) {
-	o := agent.Options{
+func (o *options) agentOptions(cfg config.Config, log *slog.Logger) (agent.Options, error) {
+	all := agent.Options{
 		Version: version, Fleet: cfg.Fleet, KeyType: key.Type(cfg.Key.Type), Expire: cfg.Key.Expire,
 		ReadyAny: cfg.Ready == config.ReadyAny, Logger: log,
 	}
+	credentials := sourcesOf(cfg)
 	for _, f := range cfg.Forges {
-		forge, err := openForge(f, log)
+		forge, err := openForge(f, credentials, log)
 		if err != nil {
 			return agent.Options{}, err
 		}
 		entry := agent.Forge{Name: f.Name, Kind: f.Kind, URL: f.URL, Forge: forge}
 		for _, r := range f.Repositories {
-			entry.Repositories = append(entry.Repositories, agent.RepositoryAccess{Repository: r.Repository, Access: r.Access})
+			entry.Repositories = append(entry.Repositories, agent.RepositoryAccess{
+				Repository: r.Repository, Access: r.Access, Socket: o.socketOf(f, r.Repository),
+			})
 		}
-		o.Forges = append(o.Forges, entry)
+		all.Forges = append(all.Forges, entry)
 	}
-	return o, nil
+	return all, nil
 }
 
 // agentForges returns what the sockets need to know about the forges.
-func agentForges(cfg config.Config) []sshagent.Forge {
+func (o *options) agentForges(cfg config.Config) []sshagent.Forge {
 	list := make([]sshagent.Forge, len(cfg.Forges))
 	for i, f := range cfg.Forges {
 		list[i] = sshagent.Forge{
 			Name: f.Name, Kind: f.Kind, SSH: f.SSH, HostKeys: pins(f), Bind: sshagent.BindPolicy(f.Bind),
+		}
+		if f.Sockets {
+			list[i].Sockets = o.socketsDir()
 		}
 	}
 	return list
