@@ -106,7 +106,7 @@ func (c command) read(ctx context.Context, what string) ([]byte, error) {
 	case err != nil && ctx.Err() != nil:
 		return nil, c.ended(context.Cause(ctx), stderr, stdout)
 	case err != nil:
-		return nil, fmt.Errorf("%s%s: run it as this user and see why it fails", failure(err), says(stderr, stdout))
+		return nil, failed(err, says(stderr, stdout))
 	}
 	return slices.Clone(line(stdout.text)), nil
 }
@@ -165,15 +165,18 @@ func (c command) environment() []string {
 	})
 }
 
-// failure words how a program ended.
-func failure(err error) string {
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return exit.String() // "exit status 2", "signal: killed"
+// failed is the error of a program that did not do its work. One that says so
+// by itself may find next time what it missed: a machine that boots has neither
+// its network nor its rights from the first moment on.
+func failed(err error, said string) error {
+	const next = "run it as this user and see why it fails"
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok { // "exit status 2", "signal: killed"
+		return &Error{Reason: Trouble, Message: exit.String() + said, Next: next, Err: err}
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {
-		return "it ended, and something that it started holds its output open"
+		return fmt.Errorf("it ended, and something that it started holds its output open%s: %s", said, next)
 	}
-	return "it cannot be run: " + withoutPath(err).Error()
+	return fmt.Errorf("it cannot be run: %w%s: %s", withoutPath(err), said, next)
 }
 
 // says words what a program wrote to its standard error.

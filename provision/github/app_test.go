@@ -278,3 +278,17 @@ func TestAppOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestAppSharesTheClock tells the time from what an exchange has shown.
+func TestAppSharesTheClock(t *testing.T) {
+	sim, o := appSim(t, forgesim.Installation{ID: 42, Account: "acme"})
+	sim.Inject(forgesim.Fault{Name: forgesim.HTMLBadGateway, Op: forgesim.OpToken})
+	f := openApp(t, o)
+	if _, err := f.Register(t.Context(), api, request(t)); err == nil {
+		t.Fatal("no error")
+	}
+	before := len(sim.Requests())
+	if now, err := f.Time(t.Context()); err != nil || time.Since(now).Abs() > time.Minute || len(sim.Requests()) != before {
+		t.Errorf("gives %v, %v after %d more requests", now, err, len(sim.Requests())-before)
+	}
+}
