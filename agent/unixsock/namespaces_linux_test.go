@@ -92,7 +92,7 @@ func TestPeersInChildNamespaces(t *testing.T) {
 	start(t, cmd)
 	p := peerOf(t, acceptConn(t, l))
 	line, err := p.CommandLine(1000)
-	got := sight{UID: p.UID, GID: p.GID, Groups: p.Groups(), PID: int(p.PID), Proven: p.Proven, Line: line}
+	got := sight{UID: p.UID, GID: p.GID, Groups: p.Groups(unixsock.MaxGroups), PID: int(p.PID), Proven: p.Proven, Line: line}
 	want := sight{UID: 70001, GID: 70001, Groups: []uint32{70001, 70005}, PID: cmd.Process.Pid, Proven: true, Line: words}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -164,7 +164,7 @@ func TestPeerThatDiedBeforeAccept(t *testing.T) {
 				t.Fatal(err)
 			}
 			line, err := p.CommandLine(1000)
-			if p.UID != 70001 || p.GID != 70002 || !slices.Equal(p.Groups(), []uint32{70010}) || line != nil || err == nil || p.Proven {
+			if p.UID != 70001 || p.GID != 70002 || !slices.Equal(p.Groups(unixsock.MaxGroups), []uint32{70010}) || line != nil || err == nil || p.Proven {
 				t.Errorf("%s, reaped %v: %+v, %q, %v", name, reaped, p, line, err)
 			}
 			_, _ = p.Close(), cmd.Wait()

@@ -12,6 +12,10 @@ import (
 // MaxCommandLine is the most that CommandLine reads, in bytes.
 const MaxCommandLine = 64 << 10
 
+// MaxGroups is NGROUPS_MAX, the most supplementary groups that a process has
+// (getgroups(2)).
+const MaxGroups = 1 << 16
+
 // maxFact bounds each of the small files that Process reads.
 const maxFact = 4 << 10
 
@@ -32,13 +36,13 @@ var (
 // of a file system that the peer itself serves (fuse(4)).
 type Peer struct {
 	UID, GID uint32 // effective ids, in our user namespace
-	// Groups returns the supplementary groups, among which GID may be or not.
-	// It is a function because there may be 65536 of them, 256 KiB, for each
-	// connection: it asks the kernel each time, which keeps what was true when
-	// the peer connected. It never waits for the peer. When the connection has
-	// been closed, or the kernel is older than 4.13, it returns none. Nil means
-	// none.
-	Groups func() []uint32
+	// Groups returns the supplementary groups, among which GID may be or not, or
+	// none when they are more than most. It asks the kernel each time, which
+	// keeps what was true when the peer connected: there may be MaxGroups, which
+	// take 256 KiB and some milliseconds. It never waits for the peer. It returns
+	// none either when the connection has been closed or the kernel is older than
+	// 4.13. Nil stands for a peer without groups.
+	Groups func(most int) []uint32
 	PID    int32 // 0 when it lies in a pid namespace that we do not see
 	// Proven says that the kernel vouches for the process whose facts and
 	// command line are read: it is the one that connected, and no other that

@@ -51,8 +51,8 @@ func peerOf(raw syscall.RawConn, handleOf func(fd int) (int, error)) (Peer, erro
 		p = Peer{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid}
 		p.process, p.Proven = openProcess(cred, accepted, func() (int, error) { return handleOf(int(fd)) })
 	})
-	p.Groups = func() (groups []uint32) {
-		if err := raw.Control(func(fd uintptr) { groups = peerGroups(int(fd)) }); err != nil {
+	p.Groups = func(most int) (groups []uint32) {
+		if err := raw.Control(func(fd uintptr) { groups = peerGroups(int(fd), most) }); err != nil {
 			return nil
 		}
 		return groups
@@ -60,26 +60,21 @@ func peerOf(raw syscall.RawConn, handleOf func(fd int) (int, error)) (Peer, erro
 	return p, errors.Join(err, optErr)
 }
 
-const (
-	groupSize = uint32(unsafe.Sizeof(uint32(0)))
-	// maxGroups is NGROUPS_MAX, the most supplementary groups of a process
-	// (getgroups(2)).
-	maxGroups = 1 << 16
-)
-
 // peerGroups returns the supplementary groups of the process that connected, or
-// nil when the kernel does not tell.
-func peerGroups(fd int) []uint32 {
-	room := 32 * groupSize
+// nil when they are more than most or the kernel does not tell.
+func peerGroups(fd, most int) []uint32 {
+	const each = uint32(unsafe.Sizeof(uint32(0)))
+	room := 32 * each
+	limit := uint32(min(max(most, 0), MaxGroups)) * each
 	for {
-		groups, size := make([]uint32, room/groupSize), room
+		groups, size := make([]uint32, room/each), room
 		// x/sys has no call for an option that is a list of numbers.
 		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
 			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0) //nolint:gosec // the kernel writes size bytes at most
 		switch {
-		case errno == 0 && size <= room:
-			return groups[:size/groupSize]
-		case errno != unix.ERANGE || size <= room || size > maxGroups*groupSize:
+		case errno == 0 && size <= min(room, limit):
+			return groups[:size/each]
+		case errno != unix.ERANGE || size <= room || size > limit:
 			return nil
 		}
 		room = size // what it takes

@@ -78,13 +78,16 @@ func TestPeerOfAnotherUser(t *testing.T) {
 		want := append([]uint32{}, groups...)
 		slices.Sort(want) // as the kernel keeps them
 		for _, when := range []string{"while it lives", "after its end"} {
-			if diff := cmp.Diff(want, p.Groups()); diff != "" {
+			if diff := cmp.Diff(want, p.Groups(len(want))); diff != "" {
 				t.Errorf("%s, %s (-want +got):\n%s", name, when, diff)
 			}
 			stop()
 		}
+		if got := p.Groups(len(want) - 1); got != nil && len(want) > 0 {
+			t.Errorf("%s: more than asked for: %v", name, got)
+		}
 		_ = c.Close()
-		if got := p.Groups(); got != nil {
+		if got := p.Groups(unixsock.MaxGroups); got != nil {
 			t.Errorf("%s: groups of a closed connection: %v", name, got)
 		}
 	}
@@ -105,13 +108,19 @@ func TestPeerInAllTheGroupsThereMayBe(t *testing.T) {
 	l := openTo(t)
 	client(t, l, &syscall.Credential{Uid: 70001, Gid: 70002, Groups: from(100000, most)})
 	p := peerOf(t, acceptConn(t, l))
-	groups := p.Groups()
+	if few := p.Groups(most - 1); few != nil {
+		t.Errorf("%d groups, more than asked for", len(few))
+	}
+	groups := p.Groups(unixsock.MaxGroups)
 	if len(groups) != most || groups[0] != 100000 || groups[most-1] != 100000+most-1 {
 		t.Fatalf("%d groups", len(groups))
 	}
 	u := unixsock.NewUsers(nil, []string{"165535"}, unixsock.Resolver{}, nil)
 	if !u.Allows(p) || unixsock.NewUsers(nil, []string{"165536"}, unixsock.Resolver{}, nil).Allows(p) {
 		t.Error("the last group does not decide")
+	}
+	if u.Knows(p) {
+		t.Error("Knows reads as many groups as Allows")
 	}
 }
 

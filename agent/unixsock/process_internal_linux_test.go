@@ -106,12 +106,3 @@ func TestStartTimesAndBootClockAgree(t *testing.T) {
 		t.Errorf("started at %v, between %v and %v: %s", got, before, after, bytes.TrimSpace(text))
 	}
 }
-
-func TestEffectiveID(t *testing.T) {
-	const status = "Name:\tUid:\\n\nUmask:\t0022\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n"
-	for label, want := range map[string]string{"Uid:": "2", "Gid:": "6", "Umask:": "", "Nothing:": ""} {
-		if got := effectiveID([]byte(status), label); got != want {
-			t.Errorf("%s %q, want %q", label, got, want)
-		}
-	}
-}

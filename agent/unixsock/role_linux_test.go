@@ -134,7 +134,7 @@ func (l *look) tell() error {
 	if err != nil {
 		return err
 	}
-	s := sight{UID: p.UID, GID: p.GID, Groups: p.Groups(), PID: int(p.PID), Proven: p.Proven, Facts: p.Process()}
+	s := sight{UID: p.UID, GID: p.GID, Groups: p.Groups(unixsock.MaxGroups), PID: int(p.PID), Proven: p.Proven, Facts: p.Process()}
 	s.Line, err = p.CommandLine(unixsock.MaxCommandLine)
 	s.NoLine = errors.Is(err, unixsock.ErrNoProcess)
 	s.Allowed = unixsock.NewUsers(l.Users, l.Groups, unixsock.Resolver{}, nil).Allows(p)

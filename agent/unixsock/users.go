@@ -17,6 +17,9 @@ const (
 	// patience is how long a peer that was known when its name was last looked
 	// up waits for the next answer. It goes in with the last one after that.
 	patience = 500 * time.Millisecond
+	// fewGroups is how many groups of a peer are read where others wait: so many
+	// take the kernel some microseconds.
+	fewGroups = 256
 )
 
 // Users decides whether a peer is one of those that the configuration lists: by
@@ -74,7 +77,7 @@ func NewUsers(users, groups []string, resolve Resolver, logger *slog.Logger) *Us
 // half a second at most, once the last answer is a minute old, and one that is
 // listed by number never does.
 func (u *Users) Allows(p Peer) bool {
-	id, possible := u.identify(p)
+	id, possible := u.identify(p, MaxGroups)
 	if !possible || u.byNumber(id) {
 		return possible
 	}
@@ -92,9 +95,10 @@ func (u *Users) Allows(p Peer) bool {
 }
 
 // Knows reports, without asking anybody and so at once, whether p is let in as
-// far as the last look-up told. It is no permission: that is Allows's.
+// far as the last look-up told. It does not know who is let in for the sake of a
+// group and is in hundreds of them. It is no permission: that is Allows's.
 func (u *Users) Knows(p Peer) bool {
-	id, possible := u.identify(p)
+	id, possible := u.identify(p, fewGroups)
 	if !possible || u.byNumber(id) {
 		return possible
 	}
@@ -127,15 +131,16 @@ type identity struct {
 	groups   []uint32 // nil as well when no group is listed
 }
 
-// identify returns what decides about p. It is not possible that p is let in
+// identify returns what decides about p, with its groups if they are not more
+// than most. It is not possible that p is let in
 // when its uid stands for no particular user, or is 0 and not listed.
-func (u *Users) identify(p Peer) (id identity, possible bool) {
+func (u *Users) identify(p Peer, most int) (id identity, possible bool) {
 	if u.users.nobody(p.UID) || p.UID == 0 && !slices.Contains(u.users.numbers, 0) {
 		return identity{}, false
 	}
 	id = identity{uid: p.UID, gid: p.GID}
 	if p.Groups != nil && len(u.groups.numbers)+len(u.groups.names) > 0 {
-		id.groups = p.Groups()
+		id.groups = p.Groups(most)
 	}
 	return id, true
 }

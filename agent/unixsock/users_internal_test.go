@@ -26,7 +26,7 @@ func TestTheKernelsOverflowIDsLetNobodyIn(t *testing.T) {
 		"overflow uid, listed group":     {Peer{UID: uid, GID: 2001}, false},
 		"the usual one":                  {Peer{UID: overflowID, GID: 2001}, false},
 		"overflow gid":                   {Peer{UID: 5, GID: gid}, false},
-		"overflow gid, among groups":     {Peer{UID: 5, Groups: func() []uint32 { return []uint32{gid, overflowID} }}, false},
+		"overflow gid, among groups":     {Peer{UID: 5, Groups: func(int) []uint32 { return []uint32{gid, overflowID} }}, false},
 		"overflow uid's number as group": {Peer{UID: 5, GID: uid}, false},
 		"a listed user":                  {Peer{UID: 1001, GID: gid}, true},
 		"a listed group":                 {Peer{UID: 5, GID: 2001}, true},

@@ -44,7 +44,7 @@ func (d *directory) answer(ids map[string]uint32, name string) (uint32, error) {
 
 // of is a peer with that uid, gid and supplementary groups.
 func of(uid, gid uint32, groups ...uint32) unixsock.Peer {
-	return unixsock.Peer{UID: uid, GID: gid, Groups: func() []uint32 { return groups }}
+	return unixsock.Peer{UID: uid, GID: gid, Groups: func(int) []uint32 { return groups }}
 }
 
 func allows(u *unixsock.Users, uids ...uint32) map[uint32]bool {
@@ -178,7 +178,7 @@ func TestUsersAsksForGroupsOnlyWhenSomeAreListed(t *testing.T) {
 		"a group, the unmappable": {nil, []string{"2001"}, 65534, false},
 	} {
 		asked := false
-		p := unixsock.Peer{UID: c.uid, Groups: func() []uint32 { asked = true; return nil }}
+		p := unixsock.Peer{UID: c.uid, Groups: func(int) []uint32 { asked = true; return nil }}
 		u := unixsock.NewUsers(c.users, c.groups, (&directory{}).resolver(), nil)
 		if u.Allows(p) || asked != c.want {
 			t.Errorf("%s: asked %v, want %v", name, asked, c.want)
