@@ -15,6 +15,7 @@ export GOLANGCI_LINT_CACHE ?= $(CURDIR)/.cache/golangci-lint
 
 # The clients that others wrote for the forges stay out of our own module.
 COMPAT := provision/forgesim/compat
+GOGIT  := cmd/deploykeyd/testdata/gogit
 
 .PHONY: help build test lint fuzz bench demo clean
 .DEFAULT_GOAL := help
@@ -34,14 +35,14 @@ build: ## static binaries bin/deploykeyd and bin/forgesim, with their sizes
 test: ## every test, with the race detector, in a random order
 	@packaging/setup.sh test
 	go test -race -shuffle=on ./...
-	@if [ -f $(COMPAT)/go.mod ]; then echo "go test -race ./... in $(COMPAT)"; cd $(COMPAT) && go test -race ./...; fi
+	@echo "go test -race ./... in $(COMPAT)"; cd $(COMPAT) && go test -race ./...
 
 lint: $(GOLANGCI) ## golangci-lint, go vet, go mod tidy, formatting
 	go vet ./...
 	go mod tidy -diff
 	$(GOLANGCI) fmt --diff
 	$(GOLANGCI) run --allow-parallel-runners ./...
-	@if [ -f $(COMPAT)/go.mod ]; then echo "go vet, go mod tidy in $(COMPAT)"; cd $(COMPAT) && go vet ./... && go mod tidy -diff; fi
+	@for m in $(COMPAT) $(GOGIT); do echo "go vet, go mod tidy in $$m"; (cd $$m && go vet ./... && go mod tidy -diff) || exit 1; done
 
 $(GOLANGCI):
 	@packaging/setup.sh build
@@ -52,11 +53,11 @@ fuzz: ## every fuzz target for FUZZTIME (60s)
 	@packaging/fuzz.sh $(FUZZTIME)
 
 bench: ## every benchmark; BENCHFLAGS adds to the command
-	@packaging/setup.sh test
+	@packaging/setup.sh demo
 	go test -run '^$$' -bench . -benchmem $(BENCHFLAGS) ./...
 
 demo: ## one whole life on three forges, step by step
-	@packaging/setup.sh test
+	@packaging/setup.sh demo
 	@$(MAKE) --no-print-directory build
 	$(GO_BUILD) -o bin/demo ./cmd/demo
 	@bin/demo

@@ -4,7 +4,8 @@
 # command to install them is printed and the exit status is 1.
 #
 #   setup.sh build    what building needs: Go
-#   setup.sh test     what tests, benchmarks and the demo need as well
+#   setup.sh demo     what the demo and the benchmarks need as well
+#   setup.sh test     what the tests need: the C library and all SSH clients too
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -26,12 +27,16 @@ check_go() {
 	exit 1
 }
 
-check_test_programs() {
+check_demo_programs() {
 	have git || need git
 	have ssh && have ssh-keygen || need openssh-client
 	have unshare && have setpriv || need util-linux
 	have mount || need mount
 	have getent || need libc-bin
+}
+
+check_test_programs() {
+	check_demo_programs
 	can_compile_c || need "gcc libc6-dev"
 	check_clients
 	have_sshd || have_library libwrap.so.0 || need libwrap0 # what a bare system lacks of its libraries
@@ -95,6 +100,11 @@ install() {
 
 case "${1:-}" in
 build) check_go ;;
+demo)
+	check_go
+	check_demo_programs
+	install
+	;;
 test)
 	check_go
 	check_test_programs
@@ -102,7 +112,7 @@ test)
 	unpack_sshd
 	;;
 *)
-	echo "usage: setup.sh build|test" >&2
+	echo "usage: setup.sh build|demo|test" >&2
 	exit 2
 	;;
 esac

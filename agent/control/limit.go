@@ -10,13 +10,17 @@ import (
 )
 
 // limitedListener notes who connects and closes what a user has too many of at
-// once: nobody waits behind another user.
+// once: nobody waits behind another user. Users that are not known have few
+// connections in all, however many they are: who has subordinate ids is
+// thousands of users.
 type limitedListener struct {
 	net.Listener
-	log *slog.Logger
+	log   *slog.Logger
+	knows func(unixsock.Peer) bool // at once
 
-	mu   sync.Mutex
-	open map[uint32]int // connections by uid
+	mu        sync.Mutex
+	open      map[uint32]int // connections by uid
+	strangers int            // connections of those who were not known
 }
 
 // Accept returns the next connection, always a *peerConn, whose peer is known.
@@ -35,34 +39,41 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			_ = c.Close()
 			continue
 		}
-		if !l.take(peer.UID) {
-			l.log.Debug("control connection closed: its user has too many", slog.Uint64("uid", uint64(peer.UID)))
+		stranger := !l.knows(peer)
+		if !l.take(peer.UID, stranger) {
+			l.log.Debug("control connection closed: there are too many", slog.Uint64("uid", uint64(peer.UID)))
 			_ = c.Close()
 			continue
 		}
-		return &peerConn{Conn: c, peer: peer, release: sync.OnceFunc(func() { l.give(peer.UID) })}, nil
+		return &peerConn{Conn: c, peer: peer, release: sync.OnceFunc(func() { l.give(peer.UID, stranger) })}, nil
 	}
 }
 
-func (l *limitedListener) take(uid uint32) bool {
+func (l *limitedListener) take(uid uint32, stranger bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open[uid] >= maxPerUser {
+	if l.open[uid] >= maxPerUser || stranger && l.strangers >= maxStrangers {
 		return false
 	}
 	if l.open == nil {
 		l.open = map[uint32]int{}
 	}
 	l.open[uid]++
+	if stranger {
+		l.strangers++
+	}
 	return true
 }
 
-func (l *limitedListener) give(uid uint32) {
+func (l *limitedListener) give(uid uint32, stranger bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open[uid]--
 	if l.open[uid] == 0 {
 		delete(l.open, uid)
+	}
+	if stranger {
+		l.strangers--
 	}
 }
 

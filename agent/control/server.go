@@ -47,6 +47,8 @@ const (
 	// maxPerUser bounds one user's connections, so that nobody can lock out
 	// the others.
 	maxPerUser = 32
+	// maxStrangers bounds those of all users together who are not known yet.
+	maxStrangers = 32
 	// maxWait is the longest that one question for readiness stays open.
 	maxWait = time.Minute
 	// revokeTime is what a revocation gets whose client does not say, and
@@ -79,7 +81,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ConnContext: withPeer,
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	limited := &limitedListener{Listener: l, log: s.log}
+	limited := &limitedListener{Listener: l, log: s.log, knows: s.knows}
 	finished := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		_ = l.Close()
@@ -118,7 +120,7 @@ func (s *Server) allow(may func(unixsock.Peer) bool, next http.HandlerFunc) http
 			s.log.WarnContext(r.Context(), "control request refused", who...)
 			s.reply(w, http.StatusForbidden, problem{
 				Error: fmt.Sprintf("user id %d may not do this", peer.UID),
-				Next:  "status and readiness are for users: of the configuration, root and the daemon's own user; commands for the last two",
+				Next:  "status and readiness are for the users: and groups: of the configuration, root and the daemon's own user; commands for the last two",
 			})
 			return
 		case r.ContentLength != 0:
@@ -136,6 +138,11 @@ func mayCommand(p unixsock.Peer) bool { return p.UID == 0 || int(p.UID) == os.Ge
 
 func (s *Server) mayLook(p unixsock.Peer) bool {
 	return mayCommand(p) || s.users != nil && s.users.Allows(p)
+}
+
+// knows tells at once whether a peer probably may do something here.
+func (s *Server) knows(p unixsock.Peer) bool {
+	return mayCommand(p) || s.users != nil && s.users.Knows(p)
 }
 
 // requests counts what is being answered.

@@ -127,8 +127,8 @@ func TestTheNextStepIsTheRepositorysOwnSocket(t *testing.T) {
 			if !ok || !strings.Contains(r.next, c.want) {
 				t.Errorf("%d forges: refused with %+v, want the next step %q", len(bound), err, c.want)
 			}
-			if (r.forge == "hub") != (len(bound) == 1) {
-				t.Errorf("%d forges: laid to forge %q", len(bound), r.forge)
+			if want := map[int]string{1: "hub"}[len(bound)]; r.forge != want {
+				t.Errorf("%d forges: laid to forge %q, want %q", len(bound), r.forge, want)
 			}
 		}
 	}

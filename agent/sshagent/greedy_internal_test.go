@@ -128,12 +128,12 @@ func TestAGreedyUserGetsItsQuota(t *testing.T) {
 		s.audience.quota.every = signEvery
 		end := greedily(t, s, signMessageOf(k))
 		defer end()
-		const during = 30 * time.Second
+		const during = 15 * time.Second
 		if longest := politely(t, s, signMessageOf(k), int(during/(10*time.Millisecond))); longest != 0 {
 			t.Errorf("the other user waited for up to %v", longest)
 		}
 		polite := uint64(during / (10 * time.Millisecond))
-		quota := signBurst + uint64(31*time.Second/signEvery)
+		quota := signBurst + uint64((during+time.Second)/signEvery)
 		if n := s.audience.uses.all().signatures - polite; n > quota || n < signBurst {
 			t.Errorf("%d signatures of the greedy user, the quota is %d", n, quota)
 		}
@@ -193,7 +193,7 @@ func TestWaitingRequestsEnd(t *testing.T) {
 		"quota, age":       {onQuota(time.Hour), none, maxAge, "older than 5m0s"},
 		"turn, age":        {onATurn, none, maxAge, "older than 5m0s"},
 		"quota, withdrawn": {onQuota(time.Minute), waitingRequest.withdraw, time.Minute, "not lent"},
-		"quota used up":    {onNothing, none, 0, "user 1001 has 2000 signatures made"},
+		"quota used up":    {onNothing, none, 0, "quota: 2000 at once, then one every 5ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -25,7 +25,9 @@ const (
 const (
 	signEvery    = time.Second / 200 // in the long run
 	signBurst    = 2000              // at once, after a pause of ten seconds
-	signPatience = 3 * time.Second   // for which a request waits before it is refused
+	// The longest that a request waits; one that had to wait longer is refused.
+	// A user's 64 connections wait for 0.32 s at most.
+	signPatience = 3 * time.Second
 )
 
 // limits is what the users of a group of sockets may take up, over all of these

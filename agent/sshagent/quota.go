@@ -17,8 +17,8 @@ type quota struct {
 
 	mu sync.Mutex
 	// whole is when a user's burst will be whole again. A user whose time has
-	// passed needs no entry: whoever signs n times leaves one for n times every,
-	// so that there are never more entries than signatures made in a time.
+	// passed needs no entry. One that signs n times has an entry for n times
+	// every: so many users who sign little have few entries at any time.
 	whole map[uint32]time.Time
 	sweep int // number of entries at which those that have passed are removed
 }
@@ -33,8 +33,8 @@ func (q *quota) spend(ctx context.Context, uid uint32) error {
 	switch {
 	case !ok:
 		return &refusal{
-			reason: fmt.Sprintf("user %d has %d signatures made and more than one every %v asked for since", uid, q.burst, q.every),
-			next:   "find out what asks so often: the audit lines name its processes; builds of several users have a quota each",
+			reason: fmt.Sprintf("user %d asks for more signatures than its quota: %d at once, then one every %v", uid, q.burst, q.every),
+			next:   "find out what asks so often: the audit lines name its processes; each user has a quota of its own",
 		}
 	case wait <= 0:
 		return nil

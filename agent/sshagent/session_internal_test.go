@@ -2,6 +2,7 @@ package sshagent
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -156,6 +157,22 @@ func TestBusyClientsAreLeftInTheEnd(t *testing.T) {
 			t.Errorf("left after %v, want %v", took, maxAge)
 		}
 	})
+}
+
+// Lists and binds have their turns too, and a bind that was not even looked at is
+// a refused one.
+func TestListsAndBindsHaveTheirTurns(t *testing.T) {
+	s, _ := newSession(t, io.Discard)
+	s.audience.turns = &turns{}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	none := append([]byte{msgIdentitiesAnswer}, 0, 0, 0, 0)
+	if reply := s.answer(ctx, []byte{msgRequestIdentities}); !bytes.Equal(reply, none) {
+		t.Errorf("reply %x", reply)
+	}
+	if reply := s.answer(ctx, appendString([]byte{msgExtension}, extSessionBind)); reply[0] != msgExtensionFailure || !s.binding.refused {
+		t.Errorf("reply %x, refused %v", reply, s.binding.refused)
+	}
 }
 
 func TestAuditLine(t *testing.T) {

@@ -79,11 +79,15 @@ func (t *turns) find(uid uint32) int {
 	return slices.IndexFunc(t.lines, func(l *line) bool { return l.uid == uid })
 }
 
-// leave passes a turn on to the oldest request of the next user, who goes to the
-// end of the queue with what else it has.
 func (t *turns) leave() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.pass()
+}
+
+// pass gives a turn to the oldest request of the next user, who goes to the end
+// of the queue with what else it has.
+func (t *turns) pass() {
 	if len(t.lines) == 0 {
 		t.free++
 		return

@@ -97,6 +97,27 @@ func TestTurnsAreNotWaitedForAfterTheEnd(t *testing.T) {
 }
 
 // A turn that comes in the moment in which its request gives up is passed on.
+func TestTurnsThatComeTooLateArePassedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := &turns{free: 1}
+		if err := turns.enter(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- turns.enter(ctx, 2) }()
+		synctest.Wait()
+		turns.mu.Lock()
+		cancel()
+		turns.pass() // before the request can leave the queue
+		turns.mu.Unlock()
+		if err := <-ended; !errors.Is(err, errStopping) {
+			t.Errorf("ended with %v", err)
+		}
+		atRest(t, turns, 1)
+	})
+}
+
 func TestTurnsAreNotLost(t *testing.T) {
 	turns := &turns{free: 2}
 	var all sync.WaitGroup

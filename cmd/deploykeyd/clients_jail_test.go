@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // jail is where the listed user runs a program: a mount namespace with other
@@ -42,7 +41,7 @@ func (j jail) run(t *testing.T, stdin string, argv []string) result {
 	c := exec.CommandContext(ctx, "unshare", append(args, argv...)...)
 	c.Env = append([]string{"PATH=/usr/bin:/bin", "HOME=" + listed.HomeDir, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1"}, j.env...)
 	c.Stdin = strings.NewReader(stdin)
-	c.WaitDelay = time.Second // for what the program itself has started
+	c.WaitDelay = patience // for what the program itself has started
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	status, stdout, stderr := finish(t, c)
 	return result{status, stdout + stderr}

@@ -5,7 +5,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,7 +33,7 @@ func TestJGitsOwnSSHAsksNoAgent(t *testing.T) {
 	write(t, filepath.Join(home, ".ssh/known_hosts"), server.known+"\n")
 	write(t, filepath.Join(s.userDir(t, "etc"), "ssh_config"), "")
 	socket, asked := startAgent(t, s.dir)
-	j := jail{etc: filepath.Join(s.dir, "etc"), home: home, gid: listedUID, env: []string{jgitClasspath, "SSH_AUTH_SOCK=" + socket}}
+	j := jail{etc: filepath.Join(s.dir, "etc"), home: home, gid: listedUID, env: []string{jgitClasspath, javaBrief, "SSH_AUTH_SOCK=" + socket}}
 	clone := jgitClone(nil, "ssh://git@"+server.address+"/acme/api.git")
 
 	if r := j.run(t, "", clone); r.status == 0 || !strings.Contains(r.said, "Auth fail") || server.logins.Load() == 0 {
@@ -114,7 +113,7 @@ func serve(t *testing.T, network, address string, handle func(net.Conn)) net.Add
 	t.Helper()
 	l, err := net.Listen(network, address) //nolint:noctx // a test's own socket
 	if err != nil {
-		t.Fatal(fmt.Errorf("listen: %w", err))
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {

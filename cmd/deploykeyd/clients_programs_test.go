@@ -64,6 +64,9 @@ func jgit() tool {
 	return tool{"JGit", "jgit-cli and default-jre-headless", []string{"env", jgitClasspath, "jgit", "version"}}
 }
 
+// A life of a second is not worth the optimising compiler.
+const javaBrief = "JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
 func jgitClone(_ *trial, url string) []string { return []string{"jgit", "clone", url, "work"} }
 
 func jgitTag(_ *trial, name string) []string {

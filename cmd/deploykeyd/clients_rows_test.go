@@ -61,14 +61,14 @@ func clients() []client {
 		viaOpenSSH(client{
 			name: "JGit with `ssh`", tools: []tool{jgit()},
 			clone: jgitClone, tag: jgitTag,
-			env:      func(*testing.T, *trial) []string { return []string{jgitClasspath, "GIT_SSH=/usr/bin/ssh"} },
+			env:      func(*testing.T, *trial) []string { return []string{jgitClasspath, javaBrief, "GIT_SSH=/usr/bin/ssh"} },
 			mismatch: "does not exist", // JGit keeps ssh's own words to itself
 			set:      "`GIT_SSH`",
 		}),
 		{
 			name: "JGit with its own SSH (JSch)", tools: []tool{jgit()},
 			clone: jgitClone, tag: jgitTag,
-			env:        func(*testing.T, *trial) []string { return []string{jgitClasspath} },
+			env:        func(*testing.T, *trial) []string { return []string{jgitClasspath, javaBrief} },
 			knownHosts: asWritten,
 			noAgent:    "Algorithm negotiation fail", // the forge has an Ed25519 host key
 			checks:     known, set: "–",

@@ -160,7 +160,7 @@ func forwardAgent(t *testing.T, socket string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := errors.Join(os.Chmod(dir, 0o755), os.Chown(dir, listedUID, listedUID)); err != nil { //nolint:gosec // G302: for other users
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chown(dir, listedUID, listedUID)); err != nil {
 		t.Fatal(err)
 	}
 	path, program := filepath.Join(dir, "forwarded.sock"), filepath.Join(dir, "engine")
@@ -190,20 +190,19 @@ func forwardAgent(t *testing.T, socket string) string {
 // asForwarder makes the test binary be such a client.
 const asForwarder = "DEPLOYKEYD_TEST_AS_FORWARDER"
 
-func forwarderMain(path, socket string) int {
+func forwarderMain(path, socket string) error {
 	l, err := net.Listen("unix", path) //nolint:noctx // ends with the process
 	if err == nil {
-		err = os.Chmod(path, 0o777) //nolint:gosec // G302: what the engine's own socket is
+		err = os.Chmod(path, 0o777)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
-	fmt.Print("+")
+	_, _ = os.Stdout.WriteString("+")
 	for {
 		in, err := l.Accept()
 		if err != nil {
-			return 1
+			return err
 		}
 		go func() {
 			defer in.Close()

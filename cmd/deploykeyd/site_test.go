@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 		os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	if os.Getenv(asForwarder) != "" {
-		os.Exit(forwarderMain(os.Args[1], os.Args[2]))
+		fmt.Fprintln(os.Stderr, forwarderMain(os.Args[1], os.Args[2]))
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }

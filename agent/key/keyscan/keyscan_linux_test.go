@@ -2,14 +2,19 @@ package keyscan_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"deploykeyd/agent/key"
 	"deploykeyd/agent/key/keyscan"
@@ -119,12 +124,32 @@ func TestSearchProcessReadsDeletedOpenFiles(t *testing.T) {
 }
 
 func TestExtractNeedsThePrivateHalf(t *testing.T) {
-	k, err := key.Generate(key.Ed25519)
+	// The public key of test 1 in RFC 8032, section 7.1, whose private half is not here.
+	public, err := hex.DecodeString("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.Wipe()
-	if _, err := keyscan.Extract(os.Getpid(), k.Public()); err == nil {
-		t.Error("a wiped key was found in memory")
+	sshPublic, err := ssh.NewPublicKey(ed25519.PublicKey(public))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keyscan.Extract(os.Getpid(), sshPublic.Marshal()[:40]); err == nil || errors.Is(err, keyscan.ErrNotFound) {
+		t.Errorf("half a public key: %v", err)
+	}
+	// A process without the race detector, whose own memory would take minutes to read.
+	holder := exec.CommandContext(t.Context(), "cat")
+	stdin, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = stdin.Close()
+		_ = holder.Wait()
+	}()
+	if _, err := keyscan.Extract(holder.Process.Pid, sshPublic.Marshal()); !errors.Is(err, keyscan.ErrNotFound) {
+		t.Errorf("without the private half: %v", err)
 	}
 }
