@@ -23,8 +23,8 @@ const (
 // minute holds at most 14,000 lines of one user. The first half minute, 8,000,
 // stays below what journald takes from a service by default (10,000 in 30 s).
 const (
-	signEvery    = time.Second / 200 // in the long run
-	signBurst    = 2000              // at once, after a pause of ten seconds
+	signEvery = time.Second / 200 // in the long run
+	signBurst = 2000              // at once, after a pause of ten seconds
 	// The longest that a request waits; one that had to wait longer is refused.
 	// A user's 64 connections wait for 0.32 s at most.
 	signPatience = 3 * time.Second

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"deploykeyd/agent/unixsock"
+	"deploykeyd/provision"
 )
 
 // caller is the process at the other end of a connection.
@@ -41,7 +42,6 @@ type session struct {
 	caller   caller
 	audit    *audit
 	binding  binding
-	shown    []loan // the last answer to a list
 }
 
 // answer handles one message, which has at least one byte, and returns the reply.
@@ -60,7 +60,7 @@ func (s *session) answer(ctx context.Context, message []byte) []byte {
 }
 
 func (s *session) list(ctx context.Context, payload []byte) []byte {
-	s.shown = nil
+	var shown []loan
 	var err error
 	switch {
 	case len(payload) != 0:
@@ -69,13 +69,16 @@ func (s *session) list(ctx context.Context, payload []byte) []byte {
 	case s.binding.refused:
 		err = errPoisoned
 	default:
-		err = s.inTurn(ctx, s.chooseShown)
+		err = s.inTurn(ctx, func() error {
+			shown, err = s.choose()
+			return err
+		})
 	}
 	if err != nil {
 		s.refused(ctx, event{action: "list"}, err)
 	}
-	reply := binary.BigEndian.AppendUint32([]byte{msgIdentitiesAnswer}, uint32(len(s.shown))) //nolint:gosec // G115: one a forge
-	for _, l := range s.shown {
+	reply := binary.BigEndian.AppendUint32([]byte{msgIdentitiesAnswer}, uint32(len(shown))) //nolint:gosec // G115: one a forge
+	for _, l := range shown {
 		reply = appendString(reply, l.blob)
 		reply = appendString(reply, "deploykeyd "+l.forge.Name+" "+string(l.repository))
 	}
@@ -149,28 +152,26 @@ func (s *session) inTurn(ctx context.Context, work func() error) error {
 	return work()
 }
 
-func (s *session) chooseShown() (err error) {
+// choose returns the loans whose keys the client is shown.
+func (s *session) choose() ([]loan, error) {
 	loans := s.audience.ring.all()
 	if only := s.audience.only; only != nil {
-		s.shown, err = only.newest(loans)
-		return err
+		return only.newest(loans)
 	}
-	s.shown, err = choose(s.forges, s.binding.forges, s.caller.hint, loans)
-	return err
+	return choose(s.forges, s.binding.forges, s.caller.hint, loans)
 }
 
 // repositoryOf returns the repository for which a key of these loans is used:
-// the one that the client was shown the key for, else the only one there is.
+// the only one there is, else the one that the client names, else none.
 func (s *session) repositoryOf(loans []loan) string {
-	for _, shown := range s.shown {
-		for _, l := range loans {
-			if l.is(shown.forge, shown.repository, shown.key) {
-				return string(l.repository)
-			}
-		}
-	}
 	if len(loans) == 1 {
 		return string(loans[0].repository)
+	}
+	for _, l := range loans {
+		named, err := provision.ParseClonePath(l.forge.Kind, s.caller.hint.path)
+		if err == nil && provision.Same(l.repository, named) {
+			return string(l.repository)
+		}
 	}
 	return ""
 }

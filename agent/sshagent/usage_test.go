@@ -49,6 +49,7 @@ func TestUsedCountsByRepository(t *testing.T) {
 
 	w.repeat(t, c, 3, login{key: api}.request(), signAnswer)
 	w.repeat(t, c, 2, login{key: api, user: "root"}.request(), failure)
+	listed(t, c)
 	w.repeat(t, c, 4, login{key: shared}.request(), signAnswer) // for which of two repositories nobody can tell
 	w.repeat(t, own, 5, login{key: shared}.request(), signAnswer)
 	w.repeat(t, own, 1, []byte{99}, failure)
