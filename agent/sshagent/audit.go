@@ -38,11 +38,24 @@ func (a *audit) refuse(ctx context.Context, s *session, e event, err error) {
 	if !a.refused.count(s.caller.UID, a.untold) {
 		return
 	}
-	attrs := []slog.Attr{slog.String("decision", "refused"), slog.String("reason", err.Error())}
-	if r, ok := errors.AsType[*refusal](err); ok && r.next != "" {
+	a.write(ctx, slog.LevelWarn, s, e, reasons("refused", err)...)
+}
+
+// withheld tells of a client that was shown no key that it could use, and not all
+// there are. It is no refusal, and counts as none but among the lines.
+func (a *audit) withheld(ctx context.Context, s *session, why error) {
+	if a.refused.count(s.caller.UID, a.untold) {
+		a.write(ctx, slog.LevelInfo, s, event{action: "list"}, reasons("withheld", why)...)
+	}
+}
+
+// reasons are the attributes of what was not done.
+func reasons(decision string, why error) []slog.Attr {
+	attrs := []slog.Attr{slog.String("decision", decision), slog.String("reason", why.Error())}
+	if r, ok := errors.AsType[*refusal](why); ok && r.next != "" {
 		attrs = append(attrs, slog.String("next", r.next))
 	}
-	a.write(ctx, slog.LevelWarn, s, e, attrs...)
+	return attrs
 }
 
 // untold makes up for the lines that were left out.

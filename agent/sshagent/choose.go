@@ -30,7 +30,8 @@ func refuse(format string, args ...any) *refusal {
 // each of them is for the very repository.
 //
 // bound are the forges that have the host key to which the client has bound its
-// connection, nil without a bind.
+// connection, nil without a bind. The error says why keys were left out; it may
+// come beside loans of other forges.
 func choose(all, bound []*Forge, h hint, loans []loan) ([]loan, error) {
 	forges, err := candidates(all, bound, h)
 	if err != nil {
@@ -42,7 +43,7 @@ func choose(all, bound []*Forge, h hint, loans []loan) ([]loan, error) {
 		}
 	}
 	var shown []loan
-	why := &refusal{reason: "no forge is configured", next: "add an entry to forges: in the configuration"}
+	var why *refusal
 	for _, f := range forges {
 		l, err := only(f, h, loans)
 		switch {
@@ -57,14 +58,16 @@ func choose(all, bound []*Forge, h hint, loans []loan) ([]loan, error) {
 			shown = append(shown, l)
 		}
 	}
-	if len(shown) > 0 {
+	switch {
+	case len(forges) == 0:
+		return nil, &refusal{reason: "no forge is configured", next: "add an entry to forges: in the configuration"}
+	case why == nil:
 		return shown, nil
-	}
-	if len(forges) == 1 {
+	case len(forges) == 1:
 		why.forge = forges[0].Name
 		why.repository, _ = provision.ParseClonePath(forges[0].Kind, h.path)
 	}
-	return nil, why
+	return shown, why
 }
 
 // nameTheRepository is the next step where a client does not say which

@@ -57,7 +57,7 @@ func chooseCases() map[string]chooseCase {
 		"own keys, other repository":    {all, "hub", hint{"", 0, "acme/new"}, std, "", "no key for \"acme/new\""},
 		"own key, only one":             {all, "one", hint{}, std, "o", ""},
 		"own key, only one, other path": {all, "one", hint{"", 0, "x/z"}, std, "", "no key for \"x/z\""},
-		"nothing known":                 {all, "", hint{}, std, "g l o", ""},
+		"nothing known":                 {all, "", hint{}, std, "g l o", "forge hub has 2 keys and the client does not say"},
 		"unknown host":                  {all, "", hint{"evil.test", 0, "acme/web"}, std, "", "\"evil.test\" is the SSH host of no"},
 		"nothing lent":                  {all, "gitea", hint{"", 0, "acme/web"}, nil, "", "no key of forge gitea"},
 		"no forge":                      {"", "", hint{"a", 0, ""}, nil, "", "no configured forge"},
@@ -71,7 +71,7 @@ func chooseCases() map[string]chooseCase {
 		"one host, by repository":    {"hub hub2", "hub hub2", hint{"", 0, "b/b"}, []string{"hub a/a h1", "hub2 b/b h2"}, "h2", ""},
 		"one host, by both":          {"hub hub2", "", hint{"github.test", 0, "a/a"}, []string{"hub a/a h1", "hub2 a/a h2"}, "h1 h2", ""},
 		"one host, no repository":    {"hub hub2", "hub hub2", hint{}, []string{"hub a/a h1", "hub2 b/b h2"}, "", "several forges"},
-		"one host, one lends":        {"hub hub2", "hub hub2", hint{}, []string{"hub2 b/b h2"}, "h2", ""},
+		"one host, one lends":        {"hub hub2", "hub hub2", hint{}, []string{"hub2 b/b h2"}, "h2", "no key of forge hub is lent"},
 		"one host, port tells":       {"gitea other", "", hint{"gitea.test", 22, ""}, []string{"gitea a/a g", "other a/a o"}, "o", ""},
 		"one host, port tells, path": {"gitea other", "gitea other", hint{"gitea.test", 2222, "a/a"}, []string{"gitea a/a g", "other a/a o"}, "g", ""},
 		"one host, no port":          {"gitea other", "", hint{"gitea.test", 0, "a/a"}, []string{"gitea a/a g", "other a/a o"}, "g o", ""},
@@ -102,7 +102,8 @@ func TestChoose(t *testing.T) {
 		if diff := cmp.Diff(c.want, strings.Join(got, " ")); diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
 		}
-		if (err != nil) != (c.refused != "") || err != nil && !strings.Contains(err.Error(), c.refused) {
+		if (err != nil) != (c.refused != "") || // beside keys it says why others are left out
+			err != nil && !strings.Contains(err.Error(), c.refused) {
 			t.Errorf("%s: refused with %v, want %q", name, err, c.refused)
 		}
 	}

@@ -218,6 +218,7 @@ func (s *session) connection(ctx context.Context, c net.Conn, at *places) {
 // serve answers the client's messages until it hangs up, errs beyond repair or
 // has been there for too long.
 func (s *session) serve(ctx context.Context, c net.Conn) {
+	defer s.leave(ctx)
 	m := newMessages(c)
 	ctx, cancel := context.WithDeadlineCause(ctx, m.end, errTooOld)
 	defer cancel()

@@ -42,6 +42,9 @@ type session struct {
 	caller   caller
 	audit    *audit
 	binding  binding
+	// withheld is why the last list left keys out, until something is signed: a
+	// client that then goes without a signature most likely wanted one of them.
+	withheld error
 }
 
 // answer handles one message, which has at least one byte, and returns the reply.
@@ -74,8 +77,12 @@ func (s *session) list(ctx context.Context, payload []byte) []byte {
 			return err
 		})
 	}
-	if err != nil {
+	s.withheld = nil
+	switch {
+	case err != nil && len(shown) == 0:
 		s.refused(ctx, event{action: "list"}, err)
+	case err != nil:
+		s.withheld = err
 	}
 	reply := binary.BigEndian.AppendUint32([]byte{msgIdentitiesAnswer}, uint32(len(shown))) //nolint:gosec // G115: one a forge
 	for _, l := range shown {
@@ -136,6 +143,7 @@ func (s *session) signature(ctx context.Context, e *event, request signRequest) 
 	if err != nil {
 		return nil, err
 	}
+	s.withheld = nil
 	if s.audience.signed != nil {
 		s.audience.signed()
 	}
@@ -153,6 +161,13 @@ func (s *session) inTurn(ctx context.Context, work func() error) error {
 }
 
 // choose returns the loans whose keys the client is shown.
+// leave ends the connection.
+func (s *session) leave(ctx context.Context) {
+	if s.withheld != nil {
+		s.audit.withheld(ctx, s, s.withheld)
+	}
+}
+
 func (s *session) choose() ([]loan, error) {
 	loans := s.audience.ring.all()
 	if only := s.audience.only; only != nil {
