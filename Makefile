@@ -7,7 +7,8 @@ SIZE_LIMIT       := 15000000
 
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X deploykeyd/cmd/deploykeyd/cli.version=$(VERSION)
-GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+# What is shipped erases what signing leaves in memory (runtime/secret, docs/decisions.md).
+GO_BUILD := CGO_ENABLED=0 GOEXPERIMENT=runtimesecret go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 # The linter is built by Go, once for each version, inside the tree.
 GOLANGCI := $(CURDIR)/.cache/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint

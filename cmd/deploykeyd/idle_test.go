@@ -38,7 +38,7 @@ func BenchmarkIdle(b *testing.B) {
 	b.Cleanup(func() { _ = os.RemoveAll(dir) })
 	program := filepath.Join(dir, "deploykeyd")
 	build := exec.CommandContext(b.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOEXPERIMENT=runtimesecret")
 	if said, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("build: %v\n%s", err, said)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"deploykeyd/agent/config"
+	"deploykeyd/agent/custody"
 )
 
 func newConfig(o *options) *cobra.Command {
@@ -29,6 +30,7 @@ one.`,
 		Example: "  deploykeyd config check --config ./deploykeyd.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = custody.Protect() // the credentials are read
 			cfg, err := o.loadConfig()
 			if err != nil {
 				return err

@@ -36,9 +36,7 @@ Exits 0 when no key is left and 3, with the list, when keys may remain.`,
   deploykeyd revoke --timeout 20s   # from a shutdown hook with little time`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, w := range custody.Protect().Warnings { // the journal's way loads credentials
-				_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
-			}
+			_ = custody.Protect() // credentials alone, and not for long: no warnings in a teardown
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), timeout, errShutdownTimeout)
 			defer cancel()
 			said, err := o.revoke(ctx, cmd.ErrOrStderr())
