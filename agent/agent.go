@@ -110,7 +110,7 @@ func New(o Options) *Agent {
 		state := newForgeState(f, o.RequestsPerForge)
 		a.forges = append(a.forges, state)
 		for _, repositories := range planKeys(f) {
-			planned := &plannedKey{ring: a.ring, shared: len(repositories) > 1}
+			planned := &plannedKey{ring: a.ring}
 			for _, repo := range repositories {
 				a.registrations = append(a.registrations, newRegistration(a, state, repo, planned))
 			}

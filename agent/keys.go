@@ -70,11 +70,10 @@ func (r *keyring) wipe() {
 // plannedKey is a key that is made when the first of its registrations needs
 // it: with RSA, making 300 takes longer than some shutdowns may.
 type plannedKey struct {
-	ring   *keyring
-	shared bool // by several registrations
-	once   sync.Once
-	key    *key.Key
-	err    error
+	ring *keyring
+	once sync.Once
+	key  *key.Key
+	err  error
 }
 
 func (p *plannedKey) get() (*key.Key, error) {

@@ -212,8 +212,7 @@ func (l *leftover) remnant() Remnant {
 }
 
 // forgeOf returns the configured forge that can reach the record's target: the
-// same forge by URL, and among several entries of it the one that has the
-// target, else the one of the same name.
+// same forge by URL, and among several entries of it the one that fits best.
 func (a *Agent) forgeOf(rec Record) (*forgeState, error) {
 	var best *forgeState
 	for _, f := range a.forges {

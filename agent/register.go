@@ -3,8 +3,10 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
+	"deploykeyd/agent/key"
 	"deploykeyd/provision"
 )
 
@@ -52,12 +54,26 @@ func (r *registration) renewKey() error {
 	if err != nil {
 		return err
 	}
-	before := r.key
-	r.agent.update(func() { r.key, r.public = k, publicKey(k) })
-	if before != nil && (before != r.planned.key || !r.planned.shared) {
-		r.agent.ring.drop(before)
+	var unused *key.Key
+	r.agent.update(func() {
+		before := r.key
+		r.key, r.public = k, publicKey(k)
+		if before != nil && !r.agent.usesLocked(before, r.planned) {
+			unused = before
+		}
+	})
+	if unused != nil {
+		r.agent.ring.drop(unused)
 	}
 	return nil
+}
+
+// usesLocked reports whether a repository uses k, or may come to use it because
+// it has not taken its planned key yet. The caller holds mu.
+func (a *Agent) usesLocked(k *key.Key, planned *plannedKey) bool {
+	return slices.ContainsFunc(a.registrations, func(r *registration) bool {
+		return r.key == k || r.key == nil && r.planned == planned && planned.key == k
+	})
 }
 
 // registerOnce asks the list about a lost request, then puts the intent first

@@ -114,10 +114,17 @@ func TestG2ReplacedKeyIsWiped(t *testing.T) {
 			if got := wiped(w.keys[old]); got != c.wiped {
 				t.Errorf("%s: the replaced key is wiped: %v", c.path, got)
 			}
-			l.stop(t)
-			if !wiped(w.keys[old]) {
-				t.Errorf("%s: the replaced key outlives the stop", c.path)
+			// Once the last repository has another key, nothing is left to use it.
+			w.mu.Lock()
+			clear(w.forges["tea"].keys)
+			w.mu.Unlock()
+			if s, err := l.Verify(t.Context()); err != nil || !s.Ready {
+				t.Fatalf("%s: ready %v, %v", c.path, s.Ready, err)
 			}
+			if !wiped(w.keys[old]) {
+				t.Errorf("%s: the replaced key outlives its last use", c.path)
+			}
+			l.stop(t)
 		})
 	}
 }

@@ -20,10 +20,10 @@ type PublicKey struct{ blob string }
 
 // PublicKeyFromBlob returns the key whose wire form is blob.
 func PublicKeyFromBlob(blob []byte) (PublicKey, error) {
-	k := PublicKey{blob: string(blob)}
 	if len(blob) > maxPublicKey {
 		return PublicKey{}, fmt.Errorf("public key has %d bytes, at most %d are allowed", len(blob), maxPublicKey)
 	}
+	k := PublicKey{blob: string(blob)}
 	if k.Type() == "" {
 		return PublicKey{}, errors.New("public key is not in SSH wire form")
 	}
