@@ -25,7 +25,6 @@ type container struct {
 	site *site
 	uids []syscall.SysProcIDMap // of its user namespace; none: the host's own
 	uid  uint32                 // inside
-	more string                 // shell commands before the build
 }
 
 // The two ways in which an unprivileged engine maps users, as in
@@ -55,7 +54,7 @@ func (c container) build(t *testing.T, line string) (status int, said string) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	script := `mount -t proc proc /proc && mount -t tmpfs tmpfs /run && mkdir /run/deploykeyd /run/home && chmod 777 /run/home &&
-		mount --bind "$RUN_DIR" /run/deploykeyd && ` + c.more + ` exec setpriv --reuid "$BUILD_UID" --clear-groups sh -c "$BUILD"`
+		mount --bind "$RUN_DIR" /run/deploykeyd && mount -o remount,bind,ro /run/deploykeyd && exec setpriv --reuid "$BUILD_UID" --clear-groups sh -c "$BUILD"`
 	run := exec.CommandContext(ctx, "/bin/sh", "-ec", script)
 	run.Dir = "/"
 	run.Env = []string{

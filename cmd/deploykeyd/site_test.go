@@ -353,12 +353,17 @@ func onePerPlan() map[string]int {
 // configuration and nothing else.
 func (s *site) git(t *testing.T, uid uint32, args ...string) (status int, said string) {
 	t.Helper()
+	return s.gitAs(t, syscall.Credential{Uid: uid, Gid: uid}, args...)
+}
+
+func (s *site) gitAs(t *testing.T, who syscall.Credential, args ...string) (status int, said string) {
+	t.Helper()
 	config := s.clientConfig(t)
 	home, err := os.MkdirTemp(s.dir, "home")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chown(home, int(uid), int(uid)); err != nil {
+	if err := os.Chown(home, int(who.Uid), int(who.Gid)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -369,7 +374,7 @@ func (s *site) git(t *testing.T, uid uint32, args ...string) (status int, said s
 		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_SSH_COMMAND=ssh -o BatchMode=yes -F " + config,
 	}
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &who}
 	status, stdout, stderr := finish(t, c)
 	return status, stdout + stderr
 }

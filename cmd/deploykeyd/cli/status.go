@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,30 +35,39 @@ exit status is 1.`,
   deploykeyd status --sockets`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			status, err := control.NewClient(o.controlSocket()).Status(cmd.Context())
-			notRunning := errors.Is(err, control.ErrNotRunning)
-			if notRunning {
-				status, err = o.statusFromJournal()
-			}
-			if err != nil {
+			ctx, cancel := context.WithTimeoutCause(cmd.Context(), answerTimeout, errNoAnswer)
+			defer cancel()
+			status, err := control.NewClient(o.controlSocket()).Status(ctx)
+			switch {
+			case errors.Is(err, control.ErrNotRunning) && !sockets:
+				if status, err = o.statusFromJournal(); err == nil {
+					err = printStatus(cmd.OutOrStdout(), status, asJSON)
+				}
+				return cmp.Or(err, notRunning())
+			case errors.Is(err, control.ErrNotRunning):
+				return notRunning()
+			case ctx.Err() != nil:
+				return fail(exitFailed, "look at its log", "%w within %v", context.Cause(ctx), answerTimeout)
+			case err != nil:
 				return err
+			case sockets:
+				return printSockets(cmd.OutOrStdout(), status, asJSON)
 			}
-			show := printStatus
-			if sockets {
-				show = printSockets
-			}
-			if err := show(cmd.OutOrStdout(), status, asJSON); err != nil {
-				return err
-			}
-			if notRunning {
-				return fail(exitFailed, "start it: deploykeyd run", "the daemon is not running")
-			}
-			return nil
+			return printStatus(cmd.OutOrStdout(), status, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: fields may be added later, none is renamed")
 	c.Flags().BoolVar(&sockets, "sockets", false, "show the sockets of single repositories")
 	return c
+}
+
+// answerTimeout is how long the daemon has for its status.
+const answerTimeout = 10 * time.Second
+
+var errNoAnswer = errors.New("the daemon does not answer")
+
+func notRunning() error {
+	return fail(exitFailed, "start it: deploykeyd run", "the daemon is not running")
 }
 
 // statusFromJournal reads what the last life left, without changing it.
