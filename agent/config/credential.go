@@ -20,23 +20,25 @@ func readCredential(w *walk, v value, d *forgeDraft) {
 // basicPattern is what can stand before the colon of HTTP's basic scheme.
 var basicPattern = regexp.MustCompile(`^[!-9;-~]{1,255}$`)
 
-const basicText = "only printable ASCII without spaces and colons is possible"
-
 func readUsername(w *walk, v value, d *forgeDraft) {
 	const fix = "write the account's e-mail address"
 	s, ok := w.text(v, fix)
-	if ok && !basicPattern.MatchString(s) {
-		w.report(v, basicText, fix)
+	if ok && !isName(basicPattern, s) {
+		w.report(v, "only printable ASCII without spaces and colons is possible", fix)
 		return
 	}
 	d.Username = s
 }
 
+// clientPattern is the key of a consumer, which Bitbucket makes of 18 letters and
+// digits, such as MtDjb9nNZayJR3T5HJ ("OAuth FAQ"). Its secret has 32.
+var clientPattern = regexp.MustCompile(`^[A-Za-z0-9_]{1,31}$`)
+
 func readClientID(w *walk, v value, d *forgeDraft) {
 	const fix = "write what Bitbucket shows as the consumer's key; its secret belongs under client_secret"
 	s, ok := w.text(v, fix)
-	if ok && !basicPattern.MatchString(s) {
-		w.report(v, basicText, fix)
+	if ok && !isName(clientPattern, s) {
+		w.report(v, "not the key of an OAuth consumer: letters and digits, 31 at most", fix)
 		return
 	}
 	d.oauth.ID = s

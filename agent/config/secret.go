@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -58,15 +59,38 @@ func readSecretFile(w *walk, v value, ref *CredentialRef) {
 
 func isPlainPath(s string) bool { return path.IsAbs(s) && !strings.ContainsFunc(s, unicode.IsControl) }
 
-// systemdPattern is narrower than what systemd allows, in its length: a token
-// that is written here by mistake is longer, and would be repeated in messages
-// as a name.
+// tokenPrefixes are how forges' and vaults' tokens begin, so that one is known
+// wherever it turns up. What is written here by mistake in a name's place would be
+// repeated in messages as a name.
+//
+//   - GitHub, "About authentication to GitHub" (token formats)
+//   - GitLab, "Token overview" (token prefixes)
+//   - Atlassian: API tokens, access tokens and app passwords of Bitbucket Cloud,
+//     and tokens of Bitbucket Data Center
+//   - HashiCorp Vault, "Tokens" (token prefixes)
+func tokenPrefixes() []string {
+	return []string{
+		"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_",
+		"glpat-", "gloas-", "gldt-", "glrt-", "glrtr-", "glcbt-", "glptt-", "glft-", "glimt-", "glagent-", "glwt-", "glsoat-", "glffct-",
+		"ATATT", "ATCTT", "ATBB", "BBDC-",
+		"hvs.", "hvb.", "hvr.",
+	}
+}
+
+// isName reports whether s matches the pattern of a name and is no token of a known
+// kind. Of others, Gitea's have 40 characters and Bitbucket's client secrets 32: a
+// pattern that allows small letters should end before that.
+func isName(pattern *regexp.Regexp, s string) bool {
+	return pattern.MatchString(s) && !slices.ContainsFunc(tokenPrefixes(), func(p string) bool { return strings.HasPrefix(s, p) })
+}
+
+// systemdPattern is narrower than what systemd allows, in its length.
 var systemdPattern = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,30}$`)
 
 func readSecretSystemd(w *walk, v value, ref *CredentialRef) {
 	const fix = "write the name of a file in /etc/deploykeyd/credentials, without the folder; a secret itself must not stand here"
 	s, ok := w.text(v, fix)
-	if ok && !systemdPattern.MatchString(s) {
+	if ok && !isName(systemdPattern, s) {
 		w.report(v, "not the name of a credential: letters, digits and . _ - are allowed, 31 at most, and no dot in front", fix)
 		return
 	}
@@ -78,7 +102,7 @@ const maxCommand = 64
 
 // programPattern is a program to be looked for in PATH. It keeps out a whole
 // command line, and a path that depends on where the daemon runs.
-var programPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,254}$`)
+var programPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,30}$`)
 
 func readSecretCommand(w *walk, v value, ref *CredentialRef) {
 	const fix = "write a list of the program and its arguments, such as [vault, kv, get, -field=token, ci/forge]"
@@ -91,8 +115,8 @@ func readSecretCommand(w *walk, v value, ref *CredentialRef) {
 		s, ok := w.text(entry, fix)
 		switch {
 		case !ok:
-		case i == 0 && !programPattern.MatchString(s) && !isPlainPath(s):
-			w.report(entry, "the program is neither a bare name nor an absolute path", "write each word of the command as an entry of its own, and first the program: its name, or its whole path")
+		case i == 0 && !isName(programPattern, s) && !isPlainPath(s):
+			w.report(entry, "the program is neither a bare name, of 31 characters at most, nor an absolute path", "write each word of the command as an entry of its own, and first the program: its name, or its whole path")
 		case strings.Contains(s, "\x00"):
 			w.report(entry, "no program can be given a zero byte", fix)
 		default:
@@ -101,14 +125,14 @@ func readSecretCommand(w *walk, v value, ref *CredentialRef) {
 	}
 }
 
-// envPattern is narrower than what the system allows: a token that is written
-// here by mistake has small letters, and would be repeated in messages as a name.
+// envPattern is narrower than what the system allows: most tokens have small
+// letters.
 var envPattern = regexp.MustCompile(`^[A-Z_][A-Z0-9_]{0,254}$`)
 
 func readSecretEnv(w *walk, v value, ref *CredentialRef) {
 	const fix = "write the name of an environment variable, such as FORGE_TOKEN"
 	s, ok := w.text(v, fix)
-	if ok && !envPattern.MatchString(s) {
+	if ok && !isName(envPattern, s) {
 		w.report(v, "not the name of an environment variable in capital letters, digits and _", fix)
 		return
 	}

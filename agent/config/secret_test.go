@@ -59,6 +59,43 @@ func TestSecretIsNeverShown(t *testing.T) {
 	}
 }
 
+// TestTokenIsNoName writes tokens where the name of their place belongs. Some are
+// so short, or have so few kinds of characters, that they could be names.
+func TestTokenIsNoName(t *testing.T) {
+	tokens := []string{
+		"ghp_012345678901234567890123456789abcdef", "ghp_0123456789", "gho_0123456789", "ghu_0123456789", "ghs_0123456789", "ghr_0123456789", "github_pat_0123456789",
+		"glpat-abcdefghij0123456789", "glpat-0123456789", "glrt-0123456789", "gldt-0123456789", "glsoat-0123456789",
+		"ATATT3xFfGF0_0123456789", "ATCTT3xFfGN0_0123456789", "ATBB0123456789", "ATBB0123456789ABCDEFGHIJKL", "ATATT0123456789", "ATCTT0123456789", "BBDC-0123456789", "hvs.0123456789",
+		"0123456789abcdef0123456789abcdef01234567", "5X8xtavvLndf2XB4c9wfALBLRrrBYR5F",
+	}
+	for _, token := range tokens {
+		for _, credential := range []string{
+			"kind: github\n    credential: {token: {systemd: %s}}",
+			"kind: github\n    credential: {token: {env: %s}}",
+			"kind: github\n    credential: {token: {command: [%s]}}",
+			"kind: github\n    credential: {token: {command: [%s, get], timeout: 5s}}",
+			"kind: bitbucket-cloud\n    credential: {client_id: %s, client_secret: {env: T}}",
+			"kind: bitbucket-cloud\n    credential: {client_id: abc, client_secret: {systemd: %s}}",
+			"kind: github\n    credential: {app_id: 1, private_key: {systemd: %s}}",
+		} {
+			text := "fleet: ci\nusers: [a]\nforges:\n  - name: x\n    " + fmt.Sprintf(credential, token) + "\n    repositories: [a/b]\n"
+			_, err := config.Parse("x.yaml", []byte(text))
+			if err == nil || strings.Contains(err.Error(), "0123456789") || strings.Contains(err.Error(), token) || !strings.Contains(err.Error(), "1 problem") {
+				t.Errorf("%s as %s gives %v", token, credential, err)
+			}
+		}
+	}
+	for _, credential := range []string{
+		"{token: {systemd: gh.token}, username: a@b.c}", "{token: {env: GITHUB_TOKEN}, username: ghost@b.c}", "{token: {command: [ghtoken]}, username: a@b.c}",
+		"{token: {command: [/opt/ghp_tools/get, ghp_]}, username: a@b.c}", "{client_id: MtDjb9nNZayJR3T5HJ, client_secret: {env: T}}", "{client_id: abcdefghijklmnopqrstuvwxyz01234, client_secret: {env: T}}",
+	} {
+		text := "fleet: ci\nusers: [a]\nforges:\n  - name: x\n    kind: bitbucket-cloud\n    credential: " + credential + "\n    repositories: [a/b]\n"
+		if _, err := config.Parse("x.yaml", []byte(text)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestSecretBesideTheCredentialIsNeverShown pastes what holds a secret into the
 // fields beside the credential, and breaks the entry in different ways: on the
 // secret's own line too, for the excerpt shows all of it.

@@ -21,8 +21,8 @@ func exchangeCases() []testCase {
 		{name: "token ends in mid-life", run: tokenEnds},
 		{name: "token ends while a reply is lost", run: tokenEndsInLoss},
 		{name: "token ends under many", run: tokenEndsUnderMany},
-		{name: "exchange in trouble", run: exchangeInTrouble},
-		{name: "exchange too often", run: exchangeTooOften},
+		{name: "exchange in trouble", virtual: true, run: exchangeInTrouble},
+		{name: "exchange too often", virtual: true, run: exchangeTooOften},
 		{name: "exchange of what is unknown", run: exchangeUnknown},
 		{name: "exchange that the forge no longer grants", virtual: true, run: exchangeDenied},
 		{name: "exchange with a replaced secret", virtual: true, run: exchangeReplaced},
@@ -167,39 +167,48 @@ func exchangeInTrouble(b *bench) {
 		if e.RetryAfter != fault.RetryAfter {
 			b.Errorf("%s: the wait is %v, the forge asked for %v", fault.Name, e.RetryAfter, fault.RetryAfter)
 		}
+		pass(max(fault.RetryAfter, time.Second))
 		b.register(r)
 		b.wantCount(r.Key, 1)
 	}
 }
 
+// exchangeTooOften has the exchange refused for the rate, with a time to come
+// again and without one. Nobody asks before that.
 func exchangeTooOften(b *bench) {
-	b.sim.Inject(forgesim.Fault{Name: forgesim.TooManyRequests, Op: forgesim.OpToken, Times: 1, RetryAfter: comeAgain})
-	r := b.request()
-	_, err := b.forge.Register(b.Context(), b.target, r)
-	if e := b.errorOf(err, false, provision.RateLimited, provision.Transient); e.RetryAfter != comeAgain {
-		b.Errorf("the wait is %v", e.RetryAfter)
+	for _, asked := range []time.Duration{comeAgain, 0} {
+		b.forge = b.enter()
+		b.sim.Inject(forgesim.Fault{Name: forgesim.TooManyRequests, Op: forgesim.OpToken, Times: 1, RetryAfter: asked})
+		wait := asked
+		if wait == 0 {
+			wait = time.Minute
+		}
+		before := b.requests(forgesim.OpToken)
+		for range 3 {
+			_, err := b.forge.Register(b.Context(), b.target, b.request())
+			if e := b.errorOf(err, false, provision.RateLimited); e.RetryAfter != wait {
+				b.Errorf("the wait is %v, want %v", e.RetryAfter, wait)
+			}
+			pass(wait / 4)
+			wait -= wait / 4
+		}
+		if n := b.requests(forgesim.OpToken) - before; n != 1 {
+			b.Errorf("%d exchanges were tried before the time", n)
+		}
+		pass(wait)
+		r := b.request()
+		b.register(r)
+		b.wantCount(r.Key, 1)
 	}
-	b.register(r)
-	b.wantCount(r.Key, 1)
 }
 
 // exchangeUnknown uses a secret that is not the forge's.
 func exchangeUnknown(b *bench) {
 	b.sim.Inject(forgesim.Fault{Name: forgesim.CredentialRevoked, Op: forgesim.OpToken})
-	b.wantRefused(b.target, b.unknown()...)
+	b.wantRefused(b.target, provision.BadCredential)
 	if n := b.requests(forgesim.OpRegister) + b.requests(forgesim.OpList); n != 0 {
 		b.Errorf("%d requests were made without a token", n)
 	}
-}
-
-// unknown are the classes of an exchange of what the forge does not know.
-// Bitbucket Cloud has one word, unauthorized_client, for a wrong secret and for a
-// consumer that may not do this.
-func (b *bench) unknown() []provision.Class {
-	if b.holder != nil && b.kind == provision.BitbucketCloud {
-		return []provision.Class{provision.BadCredential, provision.Denied}
-	}
-	return []provision.Class{provision.BadCredential}
 }
 
 // exchangeDenied takes the right away from an App or a consumer that is in use.

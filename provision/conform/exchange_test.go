@@ -16,7 +16,7 @@ func TestGitHubApp(t *testing.T) {
 		t.Helper()
 		f, err := github.New(github.Options{
 			Name: l.Name, URL: l.URL, Transport: l.Transport, UserAgent: l.UserAgent,
-			App: &github.App{ID: l.App.ID, Repository: l.App.Repository, Key: credential.File(l.App.KeyFile)},
+			App: &github.App{ID: l.App.ID, Owner: l.App.Owner, Key: credential.File(l.App.KeyFile)},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -28,11 +28,11 @@ type Login struct {
 	UserAgent string
 }
 
-// App is a GitHub App, to be used on the installation of a repository.
+// App is a GitHub App, to be used on its installation on an account.
 type App struct {
-	ID         string
-	Repository provision.Repository
-	KeyFile    string // the private key in PEM form
+	ID      string
+	Owner   string // the account
+	KeyFile string // the private key in PEM form
 }
 
 // OAuth is an OAuth consumer.
@@ -129,7 +129,7 @@ func (b *bench) enterFile() (w *witness, file string) {
 	if b.holder.key == nil {
 		return b.open(Login{OAuth: &OAuth{ID: holderID, SecretFile: file}})
 	}
-	return b.open(Login{App: &App{ID: appText, Repository: provision.Repository(b.repo), KeyFile: file}})
+	return b.open(Login{App: &App{ID: appText, Owner: provision.Repository(b.repo).Owner(), KeyFile: file}})
 }
 
 // login returns an adapter that uses a token.

@@ -130,8 +130,8 @@ func unknownCredential(b *bench) {
 func revokedCredential(b *bench) {
 	made := b.register(b.request())
 	b.sim.Inject(forgesim.Fault{Name: forgesim.CredentialRevoked})
-	b.wantRefused(b.target, b.unknown()...)
-	b.wantError(b.forge.Revoke(b.Context(), b.target, made), false, b.unknown()...)
+	b.wantRefused(b.target, provision.BadCredential)
+	b.wantError(b.forge.Revoke(b.Context(), b.target, made), false, provision.BadCredential)
 	b.wantCount(made.Key, 1)
 }
 

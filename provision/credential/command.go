@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -33,9 +34,12 @@ const (
 // program gets no input and this process's environment but for the variables
 // that without names, which hold other credentials, and those that systemd speaks
 // to this process alone with. It runs in the root directory. After timeout
-// (DefaultCommandTimeout when that is not above zero), it is killed with all that
-// it has started. What it writes to its standard error is shown when it fails,
-// without anything that it wrote to its standard output.
+// (DefaultCommandTimeout when that is not above zero), it is killed. Its process
+// group is killed with it, and also once it has ended by itself, well or not:
+// nobody needs what it may have left running. What has left that group, as setsid
+// does, is not followed. What it writes to its standard error is shown when it
+// fails, without any part of what it wrote to its standard output, of its
+// arguments, and of the variables that it was not given.
 func Command(argv []string, timeout time.Duration, without ...string) Source {
 	if timeout <= 0 {
 		timeout = DefaultCommandTimeout
@@ -97,18 +101,31 @@ func (c command) read(ctx context.Context, what string) ([]byte, error) {
 	runtime.LockOSThread()
 	err = cmd.Run()
 	runtime.UnlockOSThread()
-	if errors.Is(err, exec.ErrWaitDelay) {
-		_ = cmd.Cancel() // what it left behind is in its group
+	if cmd.Process != nil {
+		_ = cmd.Cancel() // the group keeps its number while anybody is in it
 	}
+	text := line(stdout.text)
 	switch {
 	case stdout.over:
 		return nil, fmt.Errorf("it wrote more than %d bytes to its standard output: %s", MaxSize, c.remedy(what))
 	case err != nil && ctx.Err() != nil:
-		return nil, c.ended(context.Cause(ctx), stderr, stdout)
+		return nil, c.ended(context.Cause(ctx), c.says(stderr, stdout))
 	case err != nil:
-		return nil, failed(err, says(stderr, stdout))
+		return nil, failed(err, c.says(stderr, stdout))
+	case len(text) == 0: // what asks a server and cannot reach it may say so and still end well
+		return nil, passing("its standard output is empty"+c.says(stderr, stdout), nextRun+"; "+c.remedy(what), nil)
 	}
-	return slices.Clone(line(stdout.text)), nil
+	return slices.Clone(text), nil
+}
+
+// nextRun is the next step where the program itself knows what is wrong.
+const nextRun = "run it as this user and see why it fails"
+
+// passing is a failure that may be gone the next time: a machine that boots has
+// neither its network nor its rights nor all its file systems from the first
+// moment on.
+func passing(message, next string, cause error) *Error {
+	return &Error{Reason: Trouble, Message: message, Next: next, Err: cause}
 }
 
 // errCommandTimeout is why a program was killed.
@@ -116,16 +133,12 @@ var errCommandTimeout = errors.New("the program did not end in time")
 
 // ended is the error of a program that was killed. One that hangs most likely
 // waits for something that may come back.
-func (c command) ended(cause error, stderr, stdout *capped) error {
+func (c command) ended(cause error, said string) error {
 	if !errors.Is(cause, errCommandTimeout) {
 		return cause
 	}
-	return &Error{
-		Reason:  Trouble,
-		Message: fmt.Sprintf("it did not end within %s and was killed%s", c.program().timeout, says(stderr, stdout)),
-		Next:    "run it as this user and see what it waits for, or give it more time (timeout: in the configuration)",
-		Err:     context.DeadlineExceeded,
-	}
+	return passing(fmt.Sprintf("it did not end within %s and was killed%s", c.program().timeout, said),
+		"run it as this user and see what it waits for, or give it more time (timeout: in the configuration)", context.DeadlineExceeded)
 }
 
 // path finds the program. The current directory is nobody's choice.
@@ -144,7 +157,7 @@ func (c command) path() (string, error) {
 	case errors.Is(err, exec.ErrDot):
 		return "", errors.New("PATH leads to it through the current directory: " + next)
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, os.ErrNotExist):
-		return "", errors.New("there is no such program: " + next)
+		return "", passing("there is no such program", "install it, or wait until its file system is there; or "+next, os.ErrNotExist)
 	case errors.Is(err, os.ErrPermission):
 		return "", errors.New("it may not be run by this user: chmod it, or " + next)
 	case err != nil:
@@ -165,23 +178,31 @@ func (c command) environment() []string {
 	})
 }
 
-// failed is the error of a program that did not do its work. One that says so
-// by itself may find next time what it missed: a machine that boots has neither
-// its network nor its rights from the first moment on.
+// failed is the error of a program that did not do its work. What says so by
+// itself may find next time what it missed; so may a machine that was short of
+// something, or that was writing the program just then.
 func failed(err error, said string) error {
-	const next = "run it as this user and see why it fails"
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok { // "exit status 2", "signal: killed"
-		return &Error{Reason: Trouble, Message: exit.String() + said, Next: next, Err: err}
+		return passing(exit.String()+said, nextRun, err)
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {
-		return fmt.Errorf("it ended, and something that it started holds its output open%s: %s", said, next)
+		return fmt.Errorf("it ended, and something that it started holds its output open%s: %s", said, nextRun)
 	}
-	return fmt.Errorf("it cannot be run: %w%s: %s", withoutPath(err), said, next)
+	for _, short := range []error{syscall.ETXTBSY, syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, os.ErrNotExist} {
+		if errors.Is(err, short) {
+			return passing("it cannot be run now: "+withoutPath(err).Error(), nextRun, err)
+		}
+	}
+	return fmt.Errorf("it cannot be run: %w: %s", withoutPath(err), nextRun)
 }
 
 // says words what a program wrote to its standard error.
-func says(stderr, stdout *capped) string {
-	words := shown(string(stderr.text), string(stdout.text))
+func (c command) says(stderr, stdout *capped) string {
+	secrets := append([]string{string(stdout.text)}, c.program().argv[1:]...)
+	for _, name := range c.program().without {
+		secrets = append(secrets, os.Getenv(name))
+	}
+	words := shown(string(stderr.text), secrets...)
 	if words == "" {
 		return ", and it said nothing"
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -59,8 +60,10 @@ func TestCommandFails(t *testing.T) {
 		{"stderr has a part of stdout", tokenTo("") + "printf " + theToken[:20] + "... >&2; exit 1", []string{`"[redacted]..."`}},
 		{"much of it", tokenTo("") + "head -c 100000 /dev/zero >&2; " + tokenTo(" >&2") + "exit 1", []string{`\x00`, "…"}},
 		{"controls", "printf '\\033[31mred\\n\\007' >&2; exit 1", []string{`"\x1b[31mred\n\a"`}},
-		{"nothing", "exit 0", []string{"it is empty", "standard output, alone on one line"}},
-		{"only a newline", "echo", []string{"it is empty"}},
+		{"nothing", "echo 'no route' >&2; exit 0", []string{"output is empty", `it said "no route"`}},
+		{"only a newline", "echo", []string{"output is empty"}},
+		{"stderr repeats an argument", `echo "unknown flag $1" >&2; exit 1`, []string{`"unknown flag [redacted]"`}},
+		{"stderr has another credential", `printf %s 0th3r-qZ7x81kP2v >&2; exit 1`, []string{"[redacted]"}},
 		{"two lines", tokenTo("") + "echo; echo more", []string{"several lines"}},
 		{"two newlines", tokenTo("") + "echo; echo", []string{"several lines"}},
 		{"a header's end", "printf '" + theToken + `\r\nX-Evil: 1'`, []string{"several lines"}},
@@ -71,13 +74,15 @@ func TestCommandFails(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := script(t, c.text)
-			secret, err := Command([]string{path, "argument-that-is-secret"}, 0).Load(t.Context())
+			t.Setenv("DEPLOYKEYD_TEST_OTHER", "0th3r-qZ7x81kP2v")
+			secret, err := Command([]string{path, "Ar9-x81kQv77zzTop"}, 0, "DEPLOYKEYD_TEST_OTHER").Load(t.Context())
 			if err == nil || !secret.IsZero() {
 				t.Fatal("accepted")
 			}
-			// What says itself that it failed may fare better next time.
+			// What says itself that it failed may fare better next time, and so may
+			// what had nothing to say.
 			trouble, passing := errors.AsType[*Error](err)
-			if passing != (strings.Contains(err.Error(), "exit status ") || strings.Contains(err.Error(), "signal: ")) {
+			if passing != (strings.Contains(err.Error(), "exit status ") || strings.Contains(err.Error(), "signal: ") || strings.Contains(err.Error(), "is empty")) {
 				t.Errorf("is worth another try: %v: %v", passing, err)
 			}
 			if passing && (trouble.Reason != Trouble || !strings.Contains(trouble.Next, "run it as this user")) {
@@ -91,7 +96,7 @@ func TestCommandFails(t *testing.T) {
 			if strings.ContainsAny(err.Error(), "\n\x1b\x00") {
 				t.Errorf("is no plain line: %q", err)
 			}
-			hidden(t, c.name, err.Error(), theToken, "argument-that-is-secret")
+			hidden(t, c.name, err.Error(), theToken, "Ar9-x81kQv77zzTop", "0th3r-qZ7x81kP2v")
 		})
 	}
 }
@@ -120,12 +125,61 @@ func TestCommandNotFound(t *testing.T) {
 	} {
 		t.Setenv("PATH", c.path)
 		secret, err := Command([]string{c.program}, 0).Load(t.Context())
-		if err == nil || !secret.IsZero() || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "absolute path") && c.want != "cannot be run" {
-			t.Errorf("%q by %q gives %v", c.program, c.path, err)
+		next := ""
+		e, passing := errors.AsType[*Error](err)
+		if passing {
+			next = e.Next
+		}
+		if err == nil || !secret.IsZero() || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error()+next, "absolute path") && c.want != "cannot be run" {
+			t.Errorf("%q by %q gives %v; next: %s", c.program, c.path, err, next)
+		}
+		if passing != (c.want == "no such program") || passing && e.Reason != Trouble { // it may come with a file system
+			t.Errorf("%q by %q is worth another try: %v", c.program, c.path, passing)
 		}
 	}
 	if _, err := Command(nil, 0).Load(t.Context()); err == nil || Command(nil, 0).String() != "command" {
 		t.Errorf("nothing gives %v", err)
+	}
+}
+
+// TestCommandCannotStart tells what may be over soon from what a person has to
+// put right.
+func TestCommandCannotStart(t *testing.T) {
+	busy := script(t, "echo tok")
+	writer, err := os.OpenFile(busy, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	lost := script(t, "")
+	if err := os.WriteFile(lost, []byte("#!/nonexistent/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	binary := script(t, "")
+	if err := os.WriteFile(binary, []byte("\x7fELF and no more"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for path, c := range map[string]struct {
+		says    string
+		passing bool
+	}{
+		busy:   {"text file busy", true},
+		lost:   {"no such file", true},
+		binary: {"exec format error", false},
+	} {
+		_, err := Command([]string{path}, 0).Load(t.Context())
+		e, passing := errors.AsType[*Error](err)
+		if err == nil || !strings.Contains(err.Error(), c.says) || passing != c.passing || passing && (e.Reason != Trouble || e.Next == "") {
+			t.Errorf("gives %v, worth another try: %v", err, passing)
+		}
+	}
+	for _, short := range []error{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
+		if e, ok := errors.AsType[*Error](failed(&os.PathError{Op: "fork/exec", Path: "/x", Err: short}, "")); !ok || e.Reason != Trouble {
+			t.Errorf("%v is final", short)
+		}
+	}
+	if _, ok := errors.AsType[*Error](failed(&os.PathError{Op: "fork/exec", Path: "/x", Err: syscall.EACCES}, "")); ok {
+		t.Error("a program that may not be run is tried again")
 	}
 }
 
@@ -191,16 +245,25 @@ func TestCommandIsCancelled(t *testing.T) {
 	gone(t, pids)
 }
 
-// TestCommandLeavesNothing has a program that ends while what it started goes on
-// writing.
+// TestCommandLeavesNothing has programs end while what they started goes on.
 func TestCommandLeavesNothing(t *testing.T) {
-	pids := filepath.Join(t.TempDir(), "pids")
-	path := script(t, "sleep 600 & echo $! >"+pids+"; echo "+theToken)
-	_, err := Command([]string{path}, time.Minute).Load(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "holds its output open") {
-		t.Errorf("gives %v", err)
+	for name, c := range map[string]struct{ text, want string }{
+		"well":                       {"sleep 600 >/dev/null 2>&1 & echo $! >PIDS; echo " + theToken, ""},
+		"well, with an open output":  {"sleep 600 & echo $! >PIDS; echo " + theToken, "holds its output open"},
+		"badly":                      {"sleep 600 >/dev/null 2>&1 & echo $! >PIDS; exit 3", "exit status 3"},
+		"badly, with an open output": {"sleep 600 & echo $! >PIDS; exit 3", "exit status 3"},
+		"by a signal":                {"sleep 600 & echo $! >PIDS; kill -9 $$", "signal: killed"},
+		"having said too much":       {"sleep 600 & echo $! >PIDS; head -c 70000 /dev/zero", "more than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pids := filepath.Join(t.TempDir(), "pids")
+			secret, err := Command([]string{script(t, strings.ReplaceAll(c.text, "PIDS", pids))}, time.Minute).Load(t.Context())
+			if c.want == "" && (err != nil || secret.Reveal() != theToken) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("gives %v", err)
+			}
+			gone(t, pids)
+		})
 	}
-	gone(t, pids)
 }
 
 // TestCommandDiesWithUs kills a process whose program runs.

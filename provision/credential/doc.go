@@ -5,8 +5,12 @@
 // A secret is never printed, marshalled or compared as text: the only way to
 // its bytes is Secret.Reveal. This package opens no connection of its own, all
 // exchanges go through the Doer that its caller gives, and it keeps no secret
-// longer than its caller does. What Go itself cannot promise: memory that held a
-// secret is wiped where this package made it, and the copies that the standard
-// library makes of it (a parsed key, a header, a decoded reply) last until that
-// memory is used anew.
+// longer than its caller does.
+//
+// Wiped are the buffers that a file or a program's output is read into, and the
+// text of a private key with its decoded bytes, once they have been used. Not
+// wiped, since Go gives no hold on them, are strings and what the standard
+// library makes: the text of a Secret, the value of an environment variable, a
+// parsed key's numbers, request headers and bodies, and replies with the tokens in
+// them. Those last until their memory is used anew.
 package credential

@@ -23,12 +23,17 @@ type Doer interface {
 // maxReply is the most that is read of one reply, in bytes.
 const maxReply = 256 << 10
 
-// longestAsked bounds what is believed of a Retry-After.
-const longestAsked = 24 * time.Hour
+// shortestPause is the wait after a rate limit that names no time, as GitHub asks
+// for it ("Rate limits for the REST API").
+const shortestPause = time.Minute
 
 // nextPlace is the next step where something else than the forge seems to
 // answer.
 const nextPlace = "check that the forge's url is right and that no login page or proxy answers in its place"
+
+// nextMoved is the next step after a redirect. Following one would show the
+// secret to another place.
+const nextMoved = "update the owner's name in the configuration, if that was changed, or the forge's url, if the forge itself moved; a login page or proxy may answer in its place, too"
 
 // query is one request of an exchange.
 type query struct {
@@ -89,32 +94,30 @@ func (a answer) json(v any) bool {
 	return err == nil && isJSON && json.Unmarshal(a.body, v) == nil
 }
 
-// date returns the time that the reply was made at, by the forge's clock. What
-// comes from a cache shows an old time.
-func (a answer) date() (time.Time, bool) {
-	date, err := http.ParseTime(a.header.Get("Date"))
-	return date, err == nil && a.header.Get("Age") == ""
-}
-
 // strange is the error of a success that is not what the forge documents.
 func (a answer) strange(message string) *Error {
 	return &Error{Reason: Trouble, Status: a.status, Message: message, Next: nextPlace}
 }
 
 // refused begins the error of a reply that is no success, with the forge's own
-// words where it has any, and without the secrets that were sent.
-func (a answer) refused(message, words string, sent ...string) *Error {
+// words where it has any, and without the secrets that were sent. Whether those
+// words tell of a rate limit is for the caller to say.
+func (a answer) refused(message, words string, limited bool, sent ...string) *Error {
 	e := &Error{Reason: Refused, Status: a.status, Message: message}
 	if said := shown(words, sent...); said != "" {
 		e.Message += ", which says " + said
 	}
 	switch {
-	case a.limited():
-		e.Reason, e.RetryAfter = Trouble, a.retryAfter()
-		e.Next = "nothing: it is tried again"
+	case limited, a.limited():
+		e.Reason, e.Next = Limited, "nothing: it is tried again"
+		if e.RetryAfter = a.retryAfter(); e.RetryAfter == 0 {
+			e.RetryAfter = shortestPause
+		}
 	case a.status >= http.StatusInternalServerError, a.status == http.StatusRequestTimeout:
 		e.Reason, e.RetryAfter = Trouble, a.retryAfter()
 		e.Next = "look at the forge's own status; it is tried again"
+	case a.status >= http.StatusMultipleChoices && a.status < http.StatusBadRequest:
+		e.Reason, e.Next = Moved, nextMoved
 	case a.status < http.StatusBadRequest:
 		e.Reason, e.Next = Trouble, nextPlace
 	case a.status == http.StatusUnauthorized:
@@ -123,31 +126,22 @@ func (a answer) refused(message, words string, sent ...string) *Error {
 	return e
 }
 
-// limited reports whether the reply is a rate limit. GitHub says 403 to these as
-// well ("Rate limits for the REST API").
+// limited reports whether the reply is a rate limit by its status and headers.
+// GitHub says 403 to these as well ("Rate limits for the REST API").
 func (a answer) limited() bool {
 	return a.status == http.StatusTooManyRequests || a.status == http.StatusForbidden &&
 		(a.header.Get("Retry-After") != "" || a.header.Get("X-Ratelimit-Remaining") == "0")
 }
 
-// retryAfter returns how long the reply asks to wait, by Retry-After in seconds
-// or as a date, or by the end of GitHub's limit; zero when it does not say.
+// retryAfter returns how long the reply asks to wait, by Retry-After or by the
+// end of GitHub's limit; zero when it does not say.
 func (a answer) retryAfter() time.Duration {
-	text := a.header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
-		return min(time.Duration(seconds)*time.Second, longestAsked)
+	if asked := RetryAfter(a.header); asked > 0 || a.header.Get("X-Ratelimit-Remaining") != "0" {
+		return asked
 	}
-	until, err := http.ParseTime(text)
+	reset, err := strconv.ParseInt(a.header.Get("X-Ratelimit-Reset"), 10, 64)
 	if err != nil {
-		reset, err := strconv.ParseInt(a.header.Get("X-Ratelimit-Reset"), 10, 64)
-		if err != nil || a.header.Get("X-Ratelimit-Remaining") != "0" {
-			return 0
-		}
-		until = time.Unix(reset, 0)
+		return 0
 	}
-	now, ok := a.date()
-	if !ok {
-		now = time.Now()
-	}
-	return min(max(until.Sub(now), 0), longestAsked)
+	return Until(a.header, time.Unix(reset, 0))
 }

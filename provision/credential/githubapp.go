@@ -21,8 +21,8 @@ type AppOptions struct {
 	Now          func() time.Time
 	Root         string // the API's root, such as https://api.github.com
 	ID           string // the App's id or its client id
-	Installation int64  // zero: the one on Repository
-	Repository   string // owner/name
+	Installation int64  // zero: the one on Owner's account
+	Owner        string // the user or organization whose repositories they are
 	Key          Source // the App's private key in PEM form
 }
 
@@ -88,7 +88,7 @@ type appExchange struct {
 
 const (
 	nextApp     = "check app_id and that the private key is one of the App's current ones, and that this machine's clock is right: "
-	nextInstall = "check app_id, install the App on the account and give it the repository, or correct installation_id and the repository's name in the configuration"
+	nextInstall = "check app_id, install the App on the account that owns the repositories, or correct installation_id or the owner's name in the configuration"
 	nextPermit  = "give the App the repository permission Administration: write, have the account's owner accept it, and see that the installation is not suspended"
 )
 
@@ -124,14 +124,12 @@ func (x *appExchange) installation(ctx context.Context) (int64, error) {
 		x.remembered = true
 		return id, nil
 	}
-	x.remembered = false
-	owner, name, _ := strings.Cut(x.Repository, "/")
-	reply, jwt, err := x.ask(ctx, http.MethodGet, "/repos/"+url.PathEscape(owner)+"/"+url.PathEscape(name)+"/installation", nil)
+	reply, jwt, err := x.lookup(ctx)
 	if err != nil {
 		return 0, err
 	}
 	if reply.status != http.StatusOK {
-		return 0, x.refused(reply, jwt, "no installation of the App on "+strconv.Quote(x.Repository))
+		return 0, x.refused(reply, jwt, "no installation of the App on the account "+strconv.Quote(x.Owner))
 	}
 	id, problem := readInstallation(reply)
 	if problem != nil {
@@ -139,6 +137,21 @@ func (x *appExchange) installation(ctx context.Context) (int64, error) {
 	}
 	x.found.Store(id)
 	return id, nil
+}
+
+// lookup asks for the installation on the owner's account: none of its
+// repositories has to exist for that. Organizations and users have an endpoint
+// each ("Get an organization installation for the authenticated app", "Get a
+// user installation for the authenticated app"), and nothing in a name tells the
+// two apart.
+func (x *appExchange) lookup(ctx context.Context) (reply answer, jwt string, err error) {
+	for _, kind := range []string{"orgs", "users"} {
+		reply, jwt, err = x.ask(ctx, http.MethodGet, "/"+kind+"/"+url.PathEscape(x.Owner)+"/installation", nil)
+		if err != nil || reply.status != http.StatusNotFound {
+			break
+		}
+	}
+	return reply, jwt, err
 }
 
 // maxSkew is how far a clock may be off before a refused JWT is made anew.
@@ -152,7 +165,7 @@ func (x *appExchange) ask(ctx context.Context, method, path string, body []byte)
 	if err != nil || reply.status != http.StatusUnauthorized {
 		return reply, jwt, err
 	}
-	date, ok := reply.date()
+	date, ok := dateOf(reply.header)
 	if !ok || date.Sub(now).Abs() <= maxSkew {
 		return reply, jwt, nil
 	}
@@ -199,7 +212,7 @@ func readInstallationToken(reply answer, now time.Time) (Secret, *Error) {
 	if err != nil {
 		return Secret{}, reply.strange("the forge's token cannot be used: " + err.Error())
 	}
-	date, ok := reply.date()
+	date, ok := dateOf(reply.header)
 	switch {
 	case made.Expires.IsZero() || !ok:
 		return token, nil
@@ -209,13 +222,24 @@ func readInstallationToken(reply answer, now time.Time) (Secret, *Error) {
 	return NewExpiring(token.Reveal(), now.Add(min(made.Expires.Sub(date), longestLife))), nil
 }
 
+// SecondaryLimit reports whether the words of a GitHub refusal are those of a
+// secondary rate limit, whose status is the same as that of a missing right and
+// which need not come with a header that tells ("Rate limits for the REST API").
+func SecondaryLimit(documentationURL, message string) bool {
+	return strings.HasSuffix(documentationURL, "secondary-rate-limits") ||
+		strings.HasSuffix(documentationURL, "#abuse-rate-limits") ||
+		strings.Contains(message, "secondary rate limit")
+}
+
 // refused words a refusal.
 func (x *appExchange) refused(reply answer, jwt, message string) *Error {
 	var problem struct {
-		Message string `json:"message"`
+		Message          string `json:"message"`
+		DocumentationURL string `json:"documentation_url"`
 	}
 	_ = reply.json(&problem) // where it is none, there are no words to show
-	e := reply.refused(message, problem.Message, jwt)
+	limited := reply.status == http.StatusForbidden && SecondaryLimit(problem.DocumentationURL, problem.Message)
+	e := reply.refused(message, problem.Message, limited, jwt)
 	switch {
 	case e.Next != "":
 	case e.Reason == Unknown:

@@ -19,7 +19,7 @@ const (
 	dateHeader   = "Tue, 01 Sep 2026 10:00:00 GMT"
 	foundReply   = `{"id":42,"account":{"login":"acme"},"app_id":7}`
 	tokenReply   = `{"token":"ghs_7_abc.def-ghi_jkl","expires_at":"2026-09-01T11:00:00Z","permissions":{"administration":"write","metadata":"read"}}`
-	installation = "GET https://api.forge.test/repos/acme/app/installation"
+	installation = "GET https://api.forge.test/orgs/acme/installation"
 	tokens42     = "POST https://api.forge.test/app/installations/42/access_tokens"
 )
 
@@ -35,7 +35,7 @@ func newApp(t *testing.T, s *server, change func(*AppOptions)) Source {
 	t.Setenv("DEPLOYKEYD_TEST_KEY", string(pkcs1PEM(testKey())))
 	o := AppOptions{
 		Doer: s, Now: func() time.Time { return at }, Root: "https://api.forge.test", ID: "Iv1.abc",
-		Repository: "acme/app", Key: Env("DEPLOYKEYD_TEST_KEY"),
+		Owner: "acme", Key: Env("DEPLOYKEYD_TEST_KEY"),
 	}
 	if change != nil {
 		change(&o)
@@ -128,7 +128,7 @@ func TestGitHubAppIsInstalledAnew(t *testing.T) {
 	s.replies = append(s.replies, dated(404, ""))
 	_, err := source.Load(t.Context())
 	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Reason != Refused || !strings.Contains(e.Next, "install the App") || len(s.asked) != 7 {
+	if !ok || e.Reason != Refused || !strings.Contains(e.Next, "install the App") || len(s.asked) != 8 { // of an organization, of a user
 		t.Errorf("gone for good gives %v after %d requests", err, len(s.asked))
 	}
 }
@@ -190,6 +190,15 @@ func TestGitHubAppFailures(t *testing.T) {
 	for _, c := range append(commonFailures(), []exchangeFailure{
 		{"not permitted", served{status: 422, body: `{"message":"The permissions requested are not granted to this installation."}`}, Refused, 0, "are not granted", "Administration: write"},
 		{"suspended", served{status: 403, body: `{"message":"This installation has been suspended"}`}, Refused, 0, "suspended", "suspended"},
+		{"secondary limit", served{
+			status: 403, header: map[string]string{"X-RateLimit-Remaining": "4999"},
+			body: `{"message":"wait","documentation_url":"https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits"}`,
+		}, Limited, time.Minute, "HTTP 403", "again"},
+		{"secondary limit, old", served{status: 403, body: `{"message":"wait","documentation_url":"https://developer.github.com/v3/#abuse-rate-limits"}`}, Limited, time.Minute, "", ""},
+		{"secondary limit by its words", served{
+			status: 403, body: `{"message":"You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}`,
+		}, Limited, time.Minute, "exceeded", ""},
+		{"words of a limit", served{status: 422, body: `{"message":"no secondary rate limit"}`}, Refused, 0, "", ""},
 		{"not installed", served{status: 404, body: `{"message":"Not Found"}`}, Refused, 0, "Not Found", "install the App"},
 		{"bad key", dated(401, `{"message":"A JSON web token could not be decoded"}`), Unknown, 0, "could not be decoded", "private key"},
 		{"no token", made(`{"expires_at":"2026-09-01T11:00:00Z"}`), Trouble, 0, "it is empty", ""},
@@ -211,8 +220,38 @@ func TestGitHubAppFailures(t *testing.T) {
 		c := exchangeFailure{"lookup", dated(200, body), Trouble, 0, "names no installation", "login page"}
 		c.fails(t, newApp(t, &server{replies: []served{c.reply}}, nil))
 	}
-	c := exchangeFailure{"lookup", dated(404, ""), Refused, 0, `on "acme/app"`, "install the App"}
+	c := exchangeFailure{"lookup", dated(404, ""), Refused, 0, `the account "acme"`, "install the App"}
 	c.fails(t, newApp(t, &server{replies: []served{c.reply}}, nil))
+}
+
+// TestGitHubAppOfAUser finds the installation on an account that is no
+// organization's, whose name may be anything.
+func TestGitHubAppOfAUser(t *testing.T) {
+	s := &server{replies: []served{dated(404, `{"message":"Not Found"}`), dated(200, foundReply), dated(201, tokenReply)}}
+	if _, err := newApp(t, s, func(o *AppOptions) { o.Owner = "a/../b" }).Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range []string{"GET https://api.forge.test/orgs/a%2F..%2Fb/installation", "GET https://api.forge.test/users/a%2F..%2Fb/installation", tokens42} {
+		if s.asked[i].line != line {
+			t.Errorf("asks %s, want %s", s.asked[i].line, line)
+		}
+	}
+	for _, reply := range []served{dated(403, `{}`), dated(500, ``), dated(301, ``), {err: errors.New("no way")}} { // says nothing about the kind of account
+		s := &server{replies: []served{reply}}
+		if _, err := newApp(t, s, nil).Load(t.Context()); err == nil || len(s.asked) != 1 {
+			t.Errorf("%d gives %v after %d requests", reply.status, err, len(s.asked))
+		}
+	}
+}
+
+func TestGitHubAppBelievesNoEndlessToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{replies: []served{dated(201, `{"token":"abc","expires_at":"9999-01-01T00:00:00Z"}`)}}
+		secret, err := newApp(t, s, func(o *AppOptions) { o.Installation = 42 }).Load(t.Context())
+		if err != nil || time.Until(secret.Expires()) != longestLife {
+			t.Errorf("ends at %v: %v", secret.Expires(), err)
+		}
+	})
 }
 
 func TestGitHubAppEchoedJWT(t *testing.T) {

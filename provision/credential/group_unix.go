@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// killGroup makes the end of cmd's context kill everything that cmd has
-// started, and not cmd alone.
+// killGroup makes the end of cmd's context, and cmd.Cancel, kill cmd's process
+// group and not cmd alone.
 func killGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	dieWithUs(cmd.SysProcAttr)

@@ -108,7 +108,7 @@ func (c oauthClient) refused(reply answer, sent ...string) *Error {
 	if standard.Description != "" {
 		words += ": " + standard.Description
 	}
-	e := reply.refused("no access token from the forge", words, sent...)
+	e := reply.refused("no access token from the forge", words, false, sent...)
 	// Bitbucket says unauthorized_client to a wrong secret.
 	if reply.status == http.StatusBadRequest && (standard.Error == "invalid_client" || standard.Error == "unauthorized_client") {
 		e.Reason = Unknown

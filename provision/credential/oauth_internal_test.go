@@ -61,16 +61,20 @@ type exchangeFailure struct {
 // commonFailures are those that do not depend on the kind of exchange.
 func commonFailures() []exchangeFailure {
 	return []exchangeFailure{
-		{"redirect", served{status: 302, header: map[string]string{"Location": "https://login.example/?x=" + theToken}}, Trouble, 0, "HTTP 302", "login page"},
-		{"rate limit", served{status: 429, header: map[string]string{"Retry-After": "77"}}, Trouble, 77 * time.Second, "HTTP 429", "again"},
+		{"redirect", served{status: 302, header: map[string]string{"Location": "https://login.example/?x=" + theToken}}, Moved, 0, "HTTP 302", "login page"},
+		{"rate limit", served{status: 429, header: map[string]string{"Retry-After": "77"}}, Limited, 77 * time.Second, "HTTP 429", "again"},
 		{"rate limit until a date", served{status: 429, header: map[string]string{
 			"Retry-After": "Tue, 01 Sep 2026 10:01:40 GMT", "Date": "Tue, 01 Sep 2026 10:00:00 GMT",
-		}}, Trouble, 100 * time.Second, "", ""},
-		{"rate limit without a time", served{status: 429}, Trouble, 0, "", ""},
-		{"rate limit for ever", served{status: 429, header: map[string]string{"Retry-After": "4294967295"}}, Trouble, longestAsked, "", ""},
+		}}, Limited, 100 * time.Second, "", ""},
+		{"rate limit without a time", served{status: 429}, Limited, time.Minute, "", ""},
+		{"rate limit for ever", served{status: 429, header: map[string]string{"Retry-After": "4294967295"}}, Limited, longestAsked, "", ""},
 		{"rate limit of GitHub", served{status: 403, header: map[string]string{
 			"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1788256860", "Date": "Tue, 01 Sep 2026 10:00:00 GMT",
-		}}, Trouble, time.Minute, "HTTP 403", ""},
+		}}, Limited, time.Minute, "HTTP 403", ""},
+		{"rate limit that is over", served{status: 403, header: map[string]string{
+			"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1788256700", "Date": "Tue, 01 Sep 2026 10:00:00 GMT",
+		}}, Limited, time.Minute, "", ""},
+		{"rate limit beyond numbers", served{status: 429, header: map[string]string{"Retry-After": "99999999999999999999"}}, Limited, longestAsked, "", ""},
 		{"server error", served{status: 500}, Trouble, 0, "HTTP 500", "status"},
 		{"server away", served{status: 503, header: map[string]string{"Retry-After": "5"}}, Trouble, 5 * time.Second, "", ""},
 		{"slow request", served{status: 408}, Trouble, 0, "", ""},

@@ -124,16 +124,27 @@ func TestG8PanicsShowNoCredential(t *testing.T) {
 
 // TestG8EnvironmentOfProgramsHasNoOtherCredential looks at what a program gets.
 func TestG8EnvironmentOfProgramsHasNoOtherCredential(t *testing.T) {
-	t.Setenv("DEPLOYKEYD_TEST_OTHER", theToken)
-	t.Setenv("DEPLOYKEYD_TEST_FINE", "fine")
-	t.Setenv("NOTIFY_SOCKET", "/run/x")
-	script := filepath.Join(t.TempDir(), "script")
-	text := "#!/bin/sh\necho \"$DEPLOYKEYD_TEST_OTHER,$NOTIFY_SOCKET,$DEPLOYKEYD_TEST_FINE,$PWD\"\n"
-	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
-		t.Fatal(err)
+	never := []string{
+		"DEPLOYKEYD_TEST_OTHER", "DEPLOYKEYD_TEST_SECOND",
+		"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
 	}
-	secret, err := Command([]string{script}, 0, "DEPLOYKEYD_TEST_OTHER").Load(t.Context())
-	if err != nil || secret.Reveal() != ",,fine,/" {
+	for _, name := range never {
+		t.Setenv(name, theToken)
+	}
+	t.Setenv("DEPLOYKEYD_TEST_FINE", "fine")
+	there := filepath.Join(t.TempDir(), "env")
+	secret, err := Command([]string{script(t, "env >"+there+"; echo $PWD")}, 0, never[:2]...).Load(t.Context())
+	if err != nil || secret.Reveal() != "/" {
 		t.Errorf("gives %q, %v", secret.Reveal(), err)
 	}
+	text, err := os.ReadFile(there)
+	if err != nil || !strings.Contains(string(text), "DEPLOYKEYD_TEST_FINE=fine\n") {
+		t.Fatalf("the program got %s, %v", text, err)
+	}
+	for _, name := range never {
+		if strings.Contains(string(text), name) {
+			t.Errorf("the program got %s", name)
+		}
+	}
+	hidden(t, "the environment", string(text), theToken)
 }

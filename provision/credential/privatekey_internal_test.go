@@ -61,6 +61,10 @@ func TestParsePrivateKeyRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	small := makeKey(1024)
+	large, err := rsa.GenerateMultiPrimeKey(rand.Reader, 8, maxBits+8) //nolint:staticcheck // many small primes are found soon
+	if err != nil {
+		t.Fatal(err)
+	}
 	good := pkcs1PEM(key)
 	for name, c := range map[string]struct {
 		text []byte
@@ -81,6 +85,7 @@ func TestParsePrivateKeyRefuses(t *testing.T) {
 			Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: []byte("x"),
 		}), "encrypted"},
 		"small": {pkcs1PEM(small), "1024 bits"},
+		"large": {pkcs1PEM(large), "8200 bits"},
 	} {
 		got, err := parsePrivateKey(c.text)
 		if err == nil || got != nil || !strings.Contains(err.Error(), c.want) {

@@ -9,8 +9,11 @@ import (
 // Source is where a credential comes from. Implementations are safe for
 // concurrent use.
 type Source interface {
-	// Load reads the credential anew. Its error names the source and the next
-	// step, and never quotes the secret. It is an *Error where a forge was asked.
+	// Load reads the credential anew. Its error names the source and never quotes
+	// the secret. It wraps an *Error, which holds the next step, where a forge or a
+	// program was asked, or the context's error when that ended first; other
+	// errors are about what this machine has, will be the same next time, and name
+	// the next step themselves.
 	Load(context.Context) (Secret, error)
 	// String names the source, such as "file /path" or "env NAME".
 	String() string

@@ -11,8 +11,7 @@ const (
 	// bytes.
 	maxWords = 300
 	// telling is how long a part of a secret must be to give something away, in
-	// bytes. A shorter text is hidden only whole, and below shortest not at all:
-	// it would hide parts of any words.
+	// bytes. A shorter text is hidden only whole, and below shortest not at all.
 	telling  = 8
 	shortest = 4
 )
@@ -21,7 +20,7 @@ const (
 // characters, without any telling part of the secrets, cut where it is long. No
 // words give "".
 func shown(words string, secrets ...string) string {
-	words = strings.TrimSpace(hide(words, secrets))
+	words = strings.TrimSpace(Hide(words, secrets...))
 	if words == "" {
 		return ""
 	}
@@ -35,8 +34,10 @@ func shown(words string, secrets ...string) string {
 	return strconv.Quote(words)
 }
 
-// hide replaces each run of words that is part of a line of the secrets.
-func hide(words string, secrets []string) string {
+// Hide returns words with "[redacted]" in the place of each run of eight bytes or
+// more that is part of a line of the secrets, and of each whole line of four bytes
+// or more. Shorter texts are no secrets, and would take parts out of any words.
+func Hide(words string, secrets ...string) string {
 	parts := map[string]bool{}
 	for _, secret := range secrets {
 		for text := range strings.Lines(secret) {

@@ -71,7 +71,7 @@ const (
 	thingVersion
 	thingMeta
 	thingRateLimit
-	thingInstallation // of a GitHub App on a repository
+	thingInstallation // of a GitHub App on a repository or an account
 	thingToken        // to be handed out
 )
 

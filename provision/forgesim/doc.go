@@ -13,14 +13,15 @@
 // A Token is long-lived. Two exchanges give short-lived ones, which expire by
 // the forge's own clock, faults included:
 //
-//   - GitHub: an App finds its installation on a repository and exchanges a JWT
-//     for an installation access token. Its signature (RS256) and the claims
-//     iss, iat and exp are checked, permissions and repositories are narrowed on
-//     request, a deleted installation takes its tokens along and a suspended one
-//     refuses them. The other endpoints of Apps are not modelled. Where GitHub
-//     is said to bear clocks that differ a little, this stand-in bears none. The
-//     words for a permission that is requested at too high a level, and for a
-//     JWT without an issuer that is known, are the nearest that reports quote.
+//   - GitHub: an App finds its installation on an organization's or user's account
+//     or on a repository, and exchanges a JWT for an installation access token. Its
+//     signature (RS256) and the claims iss, iat and exp are checked, permissions
+//     and repositories are narrowed on request, a deleted installation takes its
+//     tokens along and a suspended one refuses them. The other endpoints of Apps
+//     are not modelled. Where GitHub is said to bear clocks that differ a little,
+//     and to take organizations for users, this stand-in does not. The words for a
+//     permission that is requested at too high a level, and for a JWT without an
+//     issuer that is known, are the nearest that reports quote.
 //   - Bitbucket Cloud: an OAuth consumer gets an access token for itself. Other
 //     grants and refresh tokens are not modelled. Refusals are as reports quote
 //     them: 400 with unauthorized_client for a wrong secret, where RFC 6749 has

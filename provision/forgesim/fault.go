@@ -18,7 +18,7 @@ const (
 	OpList     Op = "list"
 	OpRevoke   Op = "revoke"
 	OpToken    Op = "token"  // the exchange of a long-lived credential for an access token
-	OpLookup   Op = "lookup" // of a GitHub App's installation on a repository, before that exchange
+	OpLookup   Op = "lookup" // of a GitHub App's installation on an account or a repository, before that exchange
 	OpSSH      Op = "ssh"    // SSH connections and commands, never an API request
 )
 

@@ -49,6 +49,8 @@ func (github) locate(method string, path []string) route {
 			r.op = OpToken
 		}
 		return r
+	case len(path) == 3 && (path[0] == "orgs" || path[0] == "users") && path[2] == "installation":
+		return locateInstallation(method, route{root: root, id: path[0] + "/" + path[1]})
 	case len(path) >= 2 && path[0] == "repositories":
 		return locateRepository(method, root, "#"+path[1], path[2:])
 	case len(path) >= 3 && path[0] == "repos":
@@ -62,7 +64,13 @@ func locateRepository(method, root, repository string, rest []string) route {
 	if len(rest) != 1 || rest[0] != "installation" {
 		return locateKeys(method, root, repository, "keys", rest)
 	}
-	r := route{thing: thingInstallation, root: root, repository: repository}
+	return locateInstallation(method, route{root: root, repository: repository})
+}
+
+// locateInstallation completes a route to an App's installation, which a
+// repository names, or an account with "orgs/" or "users/" in front.
+func locateInstallation(method string, r route) route {
+	r.thing = thingInstallation
 	if method == http.MethodGet {
 		r.op = OpLookup
 	}

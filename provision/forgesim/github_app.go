@@ -28,6 +28,7 @@ type App struct {
 type Installation struct {
 	ID      int64
 	Account string // the owner of the repositories
+	User    bool   // the account is a user's, and not an organization's
 	// Repositories are the selected ones, which must exist. Nil means all of
 	// the account, future ones included.
 	Repositories []string
@@ -51,6 +52,14 @@ type installation struct {
 	selected  []*repository // nil means all
 	suspended bool
 	created   time.Time
+}
+
+// kind is how paths name the kind of account that has the installation.
+func (i *installation) kind() string {
+	if i.User {
+		return "users"
+	}
+	return "orgs"
 }
 
 func (i *installation) covers(r *repository) bool {
@@ -155,9 +164,18 @@ func (g github) answerApp(f *Forge, c *call) reply {
 	return g.refuseApp(http.StatusNotFound, "Not Found")
 }
 
-// lookup finds the App's installation on a repository. One that is missing and
-// one that is not selected look alike.
+// lookup finds the App's installation on an account or a repository. One that is
+// missing and one that is not selected look alike, and so does an account of the
+// other kind.
 func (g github) lookup(f *Forge, c *call, a *app) reply {
+	if c.repository == "" {
+		for _, i := range a.installations {
+			if strings.EqualFold(c.id, i.kind()+"/"+i.Account) {
+				return jsonReply(http.StatusOK, githubJSON, g.wireInstallation(f, c, i))
+			}
+		}
+		return g.refuseApp(http.StatusNotFound, "Not Found")
+	}
 	r, moved := f.store.find(c.repository)
 	for _, i := range a.installations {
 		if r == nil || !i.covers(r) {

@@ -70,7 +70,7 @@ func goodJWT(t *testing.T, key *rsa.PrivateKey) string {
 }
 
 // withApp puts an App on a GitHub: installation 1 on all of acme, 2 on two
-// repositories of other, 3 on acme as well, for another App.
+// repositories of other, 4 on a user, 3 on acme as well, for another App.
 func withApp(t *testing.T, f *forgesim.Forge) *rsa.PrivateKey {
 	t.Helper()
 	key := newAppKey(t)
@@ -79,6 +79,7 @@ func withApp(t *testing.T, f *forgesim.Forge) *rsa.PrivateKey {
 		ID: appID, ClientID: appClientID, Slug: "ci", PublicKeys: []*rsa.PublicKey{&newAppKey(t).PublicKey, &key.PublicKey},
 		Installations: []forgesim.Installation{
 			{ID: 1, Account: "acme"},
+			{ID: 4, Account: "octo", User: true},
 			{
 				ID: 2, Account: "other", Repositories: []string{"other/one", "other/two"},
 				Permissions: map[string]string{"administration": "read", "contents": "write"},
@@ -123,6 +124,14 @@ func TestAppLookup(t *testing.T) {
 		"/api/v3/repos/acme/api/installation":     {"access_tokens_url": f.URL() + "/api/v3/app/installations/1/access_tokens"},
 		"/repos/OTHER/one/installation":           {"id": 2.0, "repository_selection": "selected", "target_type": "Organization", "suspended_at": nil},
 		"/repositories/3/installation":            {"permissions": object{"administration": "read", "contents": "write", "metadata": "read"}},
+		"/orgs/acme/installation":                 {"id": 1.0, "target_type": "Organization", "html_url": f.URL() + "/organizations/acme/settings/installations/1"},
+		"/api/v3/orgs/Other/installation":         {"id": 2.0, "access_tokens_url": f.URL() + "/api/v3/app/installations/2/access_tokens"},
+		"/users/octo/installation":                {"id": 4.0, "target_type": "User", "html_url": f.URL() + "/settings/installations/4"},
+		"/users/acme/installation":                nil, // an organization
+		"/orgs/octo/installation":                 nil, // a user
+		"/orgs/nobody/installation":               nil,
+		"/orgs/acme/installation/more":            nil,
+		"/orgs/acme":                              nil,
 		"/repos/other/three/installation":         nil, // not selected
 		"/repos/acme/nosuch/installation":         nil,
 		"/repos/nobody/nosuch/installation":       nil,

@@ -36,12 +36,16 @@ type githubToken struct {
 
 func (github) wireInstallation(f *Forge, c *call, i *installation) githubInstallation {
 	id := strconv.FormatInt(i.ID, 10)
+	owner, page := githubOwner{Login: i.Account, ID: 1, Type: "Organization"}, "/organizations/"+i.Account+"/settings/installations/"
+	if i.User {
+		owner.Type, page = "User", "/settings/installations/"
+	}
 	out := githubInstallation{
-		ID: i.ID, Account: githubOwner{Login: i.Account, ID: 1, Type: "Organization"}, RepositorySelection: "all",
+		ID: i.ID, Account: owner, RepositorySelection: "all",
 		AccessTokensURL: f.base(c) + "/app/installations/" + id + "/access_tokens",
 		RepositoriesURL: f.base(c) + "/installation/repositories",
-		HTMLURL:         f.url + "/organizations/" + i.Account + "/settings/installations/" + id,
-		AppID:           i.app.ID, ClientID: i.app.ClientID, AppSlug: i.app.Slug, TargetID: 1, TargetType: "Organization",
+		HTMLURL:         f.url + page + id,
+		AppID:           i.app.ID, ClientID: i.app.ClientID, AppSlug: i.app.Slug, TargetID: 1, TargetType: owner.Type,
 		Permissions: i.Permissions, Events: []string{},
 		CreatedAt: githubTime(i.created), UpdatedAt: githubTime(i.created),
 	}

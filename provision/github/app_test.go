@@ -1,6 +1,7 @@
 package github_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -47,7 +48,7 @@ func appSim(t *testing.T, installations ...forgesim.Installation) (*forgesim.For
 	f.AddApp(forgesim.App{ID: 7, ClientID: "Iv1.abc", PublicKeys: []*rsa.PublicKey{&appKey().PublicKey}, Installations: installations})
 	return f, github.Options{
 		Name: "hub", URL: f.URL(), Transport: f.Transport(), UserAgent: "deploykeyd/test",
-		App: &github.App{ID: "Iv1.abc", Repository: "acme/api", Key: credential.File(keyFile(t))},
+		App: &github.App{ID: "Iv1.abc", Owner: "acme", Key: credential.File(keyFile(t))},
 	}
 }
 
@@ -107,6 +108,7 @@ func TestAppLife(t *testing.T) {
 		if err := f.Revoke(t.Context(), api, made); err != nil {
 			t.Error(err)
 		}
+		synctest.Wait() // what was begun ends
 		if len(sim.Keys("acme/api")) != 0 || count(sim, forgesim.OpLookup) != 1 || count(sim, forgesim.OpToken) != 4 {
 			t.Errorf("%d lookups, %d tokens, %d keys are left", count(sim, forgesim.OpLookup), count(sim, forgesim.OpToken), len(sim.Keys("acme/api")))
 		}
@@ -158,7 +160,6 @@ func TestAppFailures(t *testing.T) {
 			f.SuspendInstallation(42, true)
 		}, provision.Denied, "suspended"},
 		"not installed there": {forgesim.Installation{ID: 42, Account: "other"}, nil, provision.Denied, "install the App"},
-		"not selected":        {forgesim.Installation{ID: 42, Account: "acme", Repositories: []string{"acme/web"}}, nil, provision.Denied, "give it the repository"},
 		"may only read":       {forgesim.Installation{ID: 42, Account: "acme", Permissions: read}, nil, provision.Denied, "Administration: write"},
 		"another App": {forgesim.Installation{ID: 42, Account: "acme"}, func(_ *testing.T, _ *forgesim.Forge, o *github.Options) {
 			o.App.ID = "8"
@@ -187,8 +188,22 @@ func TestAppFailures(t *testing.T) {
 			f.Inject(forgesim.Fault{Name: forgesim.OversizedReply, Op: forgesim.OpLookup})
 		}, provision.Transient, "url"},
 		"rate limit": {forgesim.Installation{ID: 42, Account: "acme"}, func(_ *testing.T, f *forgesim.Forge, _ *github.Options) {
-			f.Inject(forgesim.Fault{Name: forgesim.TooManyRequests, Op: forgesim.OpToken, RetryAfter: time.Minute})
-		}, provision.Transient, ""},
+			f.Inject(forgesim.Fault{Name: forgesim.TooManyRequests, Op: forgesim.OpToken, RetryAfter: time.Hour})
+		}, provision.RateLimited, "again"},
+		"rate limit without a time": {forgesim.Installation{ID: 42, Account: "acme"}, func(_ *testing.T, f *forgesim.Forge, _ *github.Options) {
+			f.Inject(forgesim.Fault{Name: forgesim.TooManyRequests, Op: forgesim.OpLookup})
+		}, provision.RateLimited, "again"},
+		"account renamed": {forgesim.Installation{ID: 42, Account: "acme"}, func(_ *testing.T, _ *forgesim.Forge, o *github.Options) {
+			inner := o.Transport
+			o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+				response, err := inner.RoundTrip(r)
+				if err == nil && strings.HasSuffix(r.URL.Path, "/orgs/acme/installation") {
+					response.StatusCode = http.StatusMovedPermanently
+					response.Header.Set("Location", "/organizations/1/installation")
+				}
+				return response, err
+			})
+		}, provision.Moved, "owner's name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sim, o := appSim(t, c.installation)
@@ -209,6 +224,65 @@ func TestAppFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAppWithoutOneRepository has one of the owner's repositories deleted, renamed
+// or kept from the installation, which is nothing to the others.
+func TestAppWithoutOneRepository(t *testing.T) {
+	for name, c := range map[string]struct {
+		installation forgesim.Installation
+		change       func(*forgesim.Forge)
+		repository   provision.Repository
+		class        provision.Class
+		next         string
+	}{
+		"never there":  {forgesim.Installation{ID: 42, Account: "acme"}, nil, "acme/typo", provision.NotFound, "name"},
+		"renamed":      {forgesim.Installation{ID: 42, Account: "ACME"}, func(f *forgesim.Forge) { f.Rename("acme/api", "acme/new") }, "acme/api", provision.Moved, "renamed"},
+		"not selected": {forgesim.Installation{ID: 42, Account: "acme", Repositories: []string{"acme/web"}}, nil, "acme/api", provision.NotFound, "add it to the App's installation"},
+		"of a user":    {forgesim.Installation{ID: 42, Account: "acme", User: true}, nil, "acme/typo", provision.NotFound, "name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sim, o := appSim(t, c.installation)
+			if c.change != nil {
+				c.change(sim)
+			}
+			f := openApp(t, o)
+			_, err := f.Register(t.Context(), provision.RepositoryTarget(c.repository), request(t))
+			if provision.ClassOf(err) != c.class || !strings.Contains(provision.NextStep(err), c.next) {
+				t.Errorf("gives %v; next: %s", err, provision.NextStep(err))
+			}
+			web := provision.RepositoryTarget("acme/web")
+			made, err := f.Register(t.Context(), web, request(t))
+			if err != nil {
+				t.Fatalf("another repository: %v", err)
+			}
+			if err := f.Revoke(t.Context(), web, made); err != nil || len(sim.Keys("acme/web")) != 0 {
+				t.Errorf("another repository's key stays: %v", err)
+			}
+		})
+	}
+}
+
+// TestAppRenewalHangs revokes within a stop while the forge does not answer the
+// exchange for the next token.
+func TestAppRenewalHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		later(untilNow)
+		sim, o := appSim(t, forgesim.Installation{ID: 42, Account: "acme"})
+		f := openApp(t, o)
+		made, err := f.Register(t.Context(), api, request(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		later(51 * time.Minute) // the token is good for nine more
+		sim.Inject(forgesim.Fault{Name: forgesim.SlowReply, Op: forgesim.OpToken, Delay: 40 * time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := f.Revoke(ctx, api, made); err != nil || len(sim.Keys("acme/api")) != 0 {
+			t.Errorf("gives %v, %d keys are left", err, len(sim.Keys("acme/api")))
+		}
+		later(time.Minute) // what was begun ends
+	})
 }
 
 // TestAppTokenIsTakenAway has the forge refuse a token before its time.
@@ -271,7 +345,7 @@ func TestAppOptions(t *testing.T) {
 	}
 	for _, o := range []github.Options{
 		{App: &github.App{ID: "1", Installation: 2, Key: key}},
-		{URL: "https://ghe.acme.example", App: &github.App{ID: "1", Repository: "acme/api", Key: key}},
+		{URL: "https://ghe.acme.example", App: &github.App{ID: "1", Owner: "acme", Key: key}},
 	} {
 		if _, err := github.New(o); err != nil {
 			t.Errorf("%+v gives %v", o, err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"deploykeyd/provision"
+	"deploykeyd/provision/credential"
 	"deploykeyd/provision/internal/rest"
 )
 
@@ -98,8 +99,7 @@ func limited(r rest.Reply, p problem) bool {
 			return false // though this may have been the last request of the hour
 		}
 		return r.Header.Get("Retry-After") != "" || exhausted(r) ||
-			strings.HasSuffix(p.DocumentationURL, "secondary-rate-limits") ||
-			strings.HasSuffix(p.DocumentationURL, "#abuse-rate-limits")
+			credential.SecondaryLimit(p.DocumentationURL, p.Message)
 	}
 	return false
 }

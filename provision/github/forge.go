@@ -33,10 +33,10 @@ type Options struct {
 // App is a GitHub App that has the repository permission Administration: write
 // and is installed on the account that owns the repositories.
 type App struct {
-	ID           string               // the App's id or its client id
-	Installation int64                // zero: the one on Repository
-	Repository   provision.Repository // any that the installation covers
-	Key          credential.Source    // the App's private key in PEM form
+	ID           string            // the App's id or its client id
+	Installation int64             // zero: the one on Owner's account
+	Owner        string            // the user or organization that owns the repositories
+	Key          credential.Source // the App's private key in PEM form
 }
 
 // Forge is github.com or one Enterprise Server. It is safe for concurrent use.
@@ -94,8 +94,8 @@ func signIn(o Options, client *rest.Options) error {
 		return errors.New("app: no id: write the App's id or client id")
 	case o.App.Key == nil:
 		return errors.New("app: no private key: name the file, environment variable, systemd credential or command that gives it")
-	case o.App.Installation < 0 || o.App.Installation == 0 && o.App.Repository == "":
-		return errors.New("app: no installation: write its id, or a repository that it covers")
+	case o.App.Installation < 0 || o.App.Installation == 0 && o.App.Owner == "":
+		return errors.New("app: no installation: write its id, or the owner of the repositories")
 	}
 	doer, err := rest.NewDoer(*client)
 	if err != nil {
@@ -104,7 +104,7 @@ func signIn(o Options, client *rest.Options) error {
 	client.Doer = doer
 	client.Credential = credential.GitHubApp(credential.AppOptions{
 		Doer: doer, Now: doer.Now, Root: client.Root,
-		ID: o.App.ID, Installation: o.App.Installation, Repository: string(o.App.Repository), Key: o.App.Key,
+		ID: o.App.ID, Installation: o.App.Installation, Owner: o.App.Owner, Key: o.App.Key,
 	})
 	return nil
 }

@@ -41,13 +41,13 @@ func (s sources) source(ref config.CredentialRef) credential.Source {
 }
 
 // app returns the GitHub App of a forge; nil without one. All repositories of
-// the entry have one owner, so that any of them leads to the installation.
+// the entry have one owner, whose account has the installation.
 func (s sources) app(f config.Forge) *github.App {
 	if f.App == nil {
 		return nil
 	}
 	return &github.App{
-		ID: f.App.ID, Installation: f.App.Installation, Repository: f.Repositories[0].Repository,
+		ID: f.App.ID, Installation: f.App.Installation, Owner: f.Repositories[0].Repository.Owner(),
 		Key: s.source(f.App.PrivateKey),
 	}
 }

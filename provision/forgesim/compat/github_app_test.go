@@ -19,8 +19,8 @@ import (
 	"deploykeyd/provision/forgesim"
 )
 
-// newApp puts an App on a GitHub, installed on acme/api alone, and returns its
-// private key.
+// newApp puts an App on a GitHub, installed on acme/api alone and on a user, and
+// returns its private key.
 func newApp(t *testing.T, f *forgesim.Forge) *rsa.PrivateKey {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -29,7 +29,10 @@ func newApp(t *testing.T, f *forgesim.Forge) *rsa.PrivateKey {
 	}
 	f.AddApp(forgesim.App{
 		ID: 12345, ClientID: "Iv23liCompat", Slug: "ci", PublicKeys: []*rsa.PublicKey{&key.PublicKey},
-		Installations: []forgesim.Installation{{ID: 678, Account: "acme", Repositories: []string{"acme/api"}}},
+		Installations: []forgesim.Installation{
+			{ID: 678, Account: "acme", Repositories: []string{"acme/api"}},
+			{ID: 679, Account: "octo", User: true},
+		},
 	})
 	return key
 }
@@ -82,6 +85,19 @@ func TestGitHubApp(t *testing.T) {
 	if d := cmp.Diff(installation.Permissions, again.GetPermissions()); err != nil || d != "" || again.GetID() != 678 {
 		t.Errorf("by the repository's id %v, %v, %s", again, err, d)
 	}
+	for _, find := range []func() (*github.Installation, *github.Response, error){
+		func() (*github.Installation, *github.Response, error) {
+			return app.Apps.GetOrganizationInstallation(t.Context(), "acme")
+		},
+		func() (*github.Installation, *github.Response, error) {
+			return app.Apps.GetUserInstallation(t.Context(), "octo")
+		},
+	} {
+		found, _, err := find()
+		if err != nil || found.GetAccount().GetType() != found.GetTargetType() || (found.GetID() == 678) != (found.GetTargetType() == "Organization") {
+			t.Errorf("by the account %v, %v", found, err)
+		}
+	}
 	token, resp, err := app.Apps.CreateInstallationToken(t.Context(), 678, &github.InstallationTokenOptions{
 		Repositories: []string{"api"}, Permissions: &github.InstallationPermissions{Administration: new("write")},
 	})
@@ -131,6 +147,10 @@ func TestGitHubAppRefusals(t *testing.T) {
 	}{
 		{"not installed", func() error {
 			_, _, err := app.Apps.GetRepositoryInstallation(t.Context(), "acme", "web")
+			return err
+		}, 404, "Not Found"},
+		{"an organization as a user", func() error {
+			_, _, err := app.Apps.GetUserInstallation(t.Context(), "acme")
 			return err
 		}, 404, "Not Found"},
 		{"no such installation", func() error { return create(t, app, 1, nil) }, 404, "Not Found"},

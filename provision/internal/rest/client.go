@@ -111,7 +111,8 @@ func (c Call) changes() bool { return c.Method != http.MethodGet }
 // Do makes the call and decodes the JSON of its reply into result; nil expects
 // no body. The error is a *provision.Error. The credential is read at the first
 // call, some time before it ends, and once more when the forge refuses it: it
-// may have been replaced.
+// may have been replaced. Calls share what reading it came to, a failure and the
+// pause after it too.
 func (c *Client) Do(ctx context.Context, call Call, result any) (http.Header, error) {
 	secret, err := c.keeper.get(ctx, credential.Secret{})
 	if err != nil {
@@ -159,6 +160,9 @@ func (c *Client) noCredential(ctx context.Context, call Call, err error) *provis
 		e.RetryAfter, e.Next = cause.RetryAfter, cause.Next
 		e.Err = cause.Err
 	}
+	if p, ok := errors.AsType[*postponed](err); ok {
+		e.RetryAfter = p.wait
+	}
 	return e
 }
 
@@ -170,6 +174,10 @@ func classOfReason(r credential.Reason) provision.Class {
 		return provision.BadCredential
 	case credential.Refused:
 		return provision.Denied
+	case credential.Moved:
+		return provision.Moved
+	case credential.Limited:
+		return provision.RateLimited
 	case credential.Trouble:
 	}
 	return provision.Transient

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -9,13 +10,23 @@ import (
 	"deploykeyd/provision/credential"
 )
 
-// renewalPause is the time between two tries to replace a credential that still
-// works.
-const renewalPause = time.Minute
+const (
+	// loadLimit bounds one Load of a credential, so that none goes on for ever. An
+	// exchange makes eight requests at most, each within RequestTimeout, after a
+	// program of two minutes at most has given its secret.
+	loadLimit = 6 * time.Minute
+	// renewalPause is the shortest time between two tries to replace a credential
+	// that still works.
+	renewalPause = time.Minute
+	// firstPause is the time after a first failed Load in which there is no other.
+	// It doubles with each that follows, up to lastPause.
+	firstPause = time.Second
+	lastPause  = time.Minute
+)
 
 // keeper holds one forge's credential and reads it anew where it has to: before
 // it ends, and when the forge refuses it. However many callers need it at once,
-// it is read once for all of them.
+// it is read once for all of them, and a failure is theirs in common too.
 type keeper struct {
 	source credential.Source
 	forge  string
@@ -24,48 +35,65 @@ type keeper struct {
 	mu      sync.Mutex
 	held    credential.Secret // what the last Load gave
 	renewal time.Time         // when held should be replaced; zero for never
-	loading *loading          // nil while nobody waits
+	loading *loading          // nil while there is none
+	failed  *failedLoad       // what the last Load came to; nil where that is no pause
+	excused credential.Secret // the refused credential that failed did not keep from a Load
 }
 
-// loading is one Load and those who wait for it.
+// loading is one Load, which goes on whoever waits for it.
 type loading struct {
-	waiting int // guarded by the keeper's mu
-	cancel  context.CancelFunc
-	done    chan struct{} // closed after the two below are set
-	secret  credential.Secret
-	err     error
+	done   chan struct{} // closed after the two below are set
+	secret credential.Secret
+	err    error
 }
 
-// get returns the credential at hand, unless it is the refused one or its time is
-// up, and else a new one. One that works is used on when it cannot be replaced.
+// failedLoad is a Load that failed. The pause after it is the longer one of two.
+type failedLoad struct {
+	err   error
+	ended time.Time
+	own   time.Duration // our pause
+	asked time.Duration // what we were asked to wait; zero for nothing
+}
+
+func (f *failedLoad) until() time.Time { return f.ended.Add(max(f.own, f.asked)) }
+
+// postponed is the error of a Load that was not tried since another has just
+// failed.
+type postponed struct {
+	error
+	wait time.Duration // what is left of what was asked for
+}
+
+// Unwrap returns why the last Load failed.
+func (p *postponed) Unwrap() error { return p.error }
+
+// get returns the credential at hand, unless it is the refused one or at its end,
+// and else a new one. While the one at hand works, nobody waits for its renewal.
 func (k *keeper) get(ctx context.Context, refused credential.Secret) (credential.Secret, error) {
 	k.mu.Lock()
 	now := time.Now()
-	if works(k.held, refused, now) && (k.renewal.IsZero() || now.Before(k.renewal)) {
+	if works(k.held, refused, now) {
 		defer k.mu.Unlock()
+		if k.loading == nil && !k.renewal.IsZero() && !now.Before(k.renewal) {
+			k.begin(ctx)
+		}
 		return k.held, nil
 	}
 	if k.loading == nil {
-		k.loading = k.begin(ctx)
+		if err := k.hold(ctx, refused, now); err != nil {
+			defer k.mu.Unlock()
+			return credential.Secret{}, err
+		}
+		k.begin(ctx)
 	}
 	l := k.loading
-	l.waiting++
 	k.mu.Unlock()
 	select {
 	case <-l.done:
+		return l.secret, l.err
 	case <-ctx.Done():
-		k.leave(l)
 		return credential.Secret{}, ctx.Err()
 	}
-	if l.err == nil {
-		return l.secret, nil
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if works(k.held, refused, time.Now()) {
-		return k.held, nil
-	}
-	return credential.Secret{}, l.err
 }
 
 // works reports whether a credential is there and neither refused nor at its end.
@@ -73,52 +101,87 @@ func works(secret, refused credential.Secret, now time.Time) bool {
 	return !secret.IsZero() && !secret.Equal(refused) && (secret.Expires().IsZero() || now.Before(secret.Expires()))
 }
 
-// begin starts a Load that outlives the caller who needed it first: it ends when
-// the last who waits has gone.
-func (k *keeper) begin(ctx context.Context) *loading {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	l := &loading{cancel: cancel, done: make(chan struct{})}
-	go func() {
-		defer cancel()
-		secret, err := k.source.Load(ctx)
-		k.end(ctx, l, secret, err)
-	}()
-	return l
+// hold returns why there may be no Load now. A credential that was refused is
+// worth one Load at once: what failed before was only its renewal. And who has no
+// time to wait for the end of a pause that nobody asked for, as at a stop, gets
+// one after firstPause.
+func (k *keeper) hold(ctx context.Context, refused credential.Secret, now time.Time) error {
+	f := k.failed
+	if f == nil || !now.Before(f.until()) {
+		return nil
+	}
+	if !refused.IsZero() && !refused.Equal(k.excused) {
+		k.excused = refused
+		return nil
+	}
+	deadline, limited := ctx.Deadline()
+	if limited && deadline.Before(f.until()) && f.asked == 0 && now.Sub(f.ended) >= firstPause {
+		return nil
+	}
+	return &postponed{f.err, max(f.asked-now.Sub(f.ended), 0)}
 }
 
-// end takes what a Load came to. Of one that all have left, nothing is kept.
-func (k *keeper) end(ctx context.Context, l *loading, secret credential.Secret, err error) {
+// begin starts a Load that outlives the caller who needed it first. mu is held.
+func (k *keeper) begin(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadLimit)
+	l := &loading{done: make(chan struct{})}
+	k.loading = l
+	go func() {
+		defer cancel()
+		l.secret, l.err = k.source.Load(ctx)
+		k.end(ctx, l)
+	}()
+}
+
+// end takes what a Load came to.
+func (k *keeper) end(ctx context.Context, l *loading) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	defer close(l.done)
-	l.secret, l.err = secret, err
-	if k.loading != l {
-		return
-	}
 	k.loading = nil
 	now := time.Now()
-	if err == nil {
-		k.held, k.renewal = secret, time.Time{}
-		if ends := secret.Expires(); !ends.IsZero() {
+	if l.err == nil {
+		k.held, k.renewal, k.failed, k.excused = l.secret, time.Time{}, nil, credential.Secret{}
+		if ends := l.secret.Expires(); !ends.IsZero() {
 			k.renewal = now.Add(ends.Sub(now) / 6 * 5)
 		}
 		return
 	}
+	l.err = overdue(ctx, l.err)
+	k.failed = k.failed.next(l.err, now)
 	if works(k.held, credential.Secret{}, now) {
 		k.renewal = now.Add(renewalPause)
+		if k.failed != nil && k.failed.until().After(k.renewal) {
+			k.renewal = k.failed.until()
+		}
 		k.log.WarnContext(ctx, "credential was not renewed",
-			slog.String("forge", k.forge), slog.String("error", ownWords(err.Error())))
+			slog.String("forge", k.forge), slog.String("error", ownWords(l.err.Error())))
 	}
 }
 
-// leave is the end of waiting without a result.
-func (k *keeper) leave(l *loading) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if l.waiting--; l.waiting == 0 {
-		l.cancel()
-		if k.loading == l {
-			k.loading = nil
-		}
+// overdue says so where a Load was ended by loadLimit. Its caller's time is
+// another.
+func overdue(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
 	}
+	return &credential.Error{
+		Reason: credential.Trouble, Message: "the credential was not there within " + loadLimit.String(),
+		Next: "check this machine's way to the forge, and what the credential is read from", Err: context.DeadlineExceeded,
+	}
+}
+
+// next returns the pause after a failure that follows f. It grows while the other
+// side is in trouble; what a person has to put right is only shared by those who
+// ask at the same time, and what this machine has at hand is read each time.
+func (f *failedLoad) next(err error, now time.Time) *failedLoad {
+	cause, ok := errors.AsType[*credential.Error](err)
+	if !ok {
+		return nil
+	}
+	own := firstPause
+	if f != nil && cause.Reason.Passing() {
+		own = min(2*f.own, lastPause)
+	}
+	return &failedLoad{err: err, ended: now, own: own, asked: cause.RetryAfter}
 }

@@ -58,6 +58,7 @@ func TestCredentialIsRenewedBeforeItEnds(t *testing.T) {
 			if _, err := client.Do(t.Context(), get(), nil); err != nil {
 				t.Fatal(err)
 			}
+			synctest.Wait()
 			if e.loads.Load() != c.loads {
 				t.Errorf("at %v: %d loads, want %d", c.at, e.loads.Load(), c.loads)
 			}
@@ -87,10 +88,12 @@ func TestCredentialIsUsedToItsEnd(t *testing.T) {
 			{50*time.Minute + 30*time.Second, 2, true}, // not at each call
 			{51 * time.Minute, 3, true},
 			{59*time.Minute + 59*time.Second, 4, true},
-			{time.Hour, 5, false},
+			{time.Hour, 4, false}, // so soon after the last failure
+			{time.Hour + 10*time.Second, 5, false},
 		} {
 			<-time.NewTimer(c.at - passed()).C
 			_, err := client.Do(t.Context(), get(), nil)
+			synctest.Wait()
 			if (err == nil) != c.fine || e.loads.Load() != c.loads {
 				t.Errorf("at %v: %v after %d loads", c.at, err, e.loads.Load())
 			}
@@ -190,33 +193,68 @@ func TestOneCallerLeaves(t *testing.T) {
 	})
 }
 
-// TestAllCallersLeave ends a Load that nobody waits for, and the next caller
-// begins another.
-func TestAllCallersLeave(t *testing.T) {
+// TestRenewalHangs goes on with the credential at hand while the next one does
+// not come. Its Load ends at last, and the credential serves to its end.
+func TestRenewalHangs(t *testing.T) {
 	virtual(t, func(t *testing.T, passed func() time.Duration) {
+		ended := make(chan time.Duration, 10)
 		e := &exchange{load: func(ctx context.Context, n int) (credential.Secret, error) {
-			if n == 1 {
+			if n > 1 {
 				<-ctx.Done()
-				<-time.NewTimer(time.Hour).C // and is slow to end
-				return named(n, 0), nil
+				ended <- passed()
+				return credential.Secret{}, ctx.Err()
 			}
-			return named(n, 0), nil
+			return named(n, time.Hour), nil
 		}}
 		f := &forge{replies: []reply{ok("{}")}}
 		client := newClient(t, setup{transport: f, source: e})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err := client.Do(ctx, get(), nil)
-		want(t, err, provision.Transient, false)
-		for range 2 {
-			if _, err := client.Do(t.Context(), get(), nil); err != nil || passed() != time.Second {
-				t.Errorf("gives %v after %v", err, passed())
+		for _, at := range []time.Duration{0, 51 * time.Minute, 52 * time.Minute, 58 * time.Minute, time.Hour - 1} {
+			<-time.NewTimer(at - passed()).C
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := client.Do(ctx, get(), nil); err != nil || passed() != at {
+				t.Errorf("at %v gives %v after %v", at, err, passed()-at)
 			}
-			synctest.Wait()
+			cancel()
 		}
-		<-time.NewTimer(2 * time.Hour).C // the first one's result comes too late to count
-		if _, err := client.Do(t.Context(), get(), nil); err != nil || sentToken(f, 2) != named(2, 0).Reveal() || e.loads.Load() != 2 {
-			t.Errorf("gives %v with %s", err, sentToken(f, 2))
+		if first := <-ended; first != 57*time.Minute || e.loads.Load() != 3 {
+			t.Errorf("the first renewal ended at %v, %d loads", first, e.loads.Load())
+		}
+		// The credential's end: now the renewal under way is waited for, and bounded.
+		<-time.NewTimer(time.Hour - passed()).C
+		_, err := client.Do(t.Context(), get(), nil)
+		if got := errorOf(t, err, provision.Transient, false); got.Next == "" || !strings.Contains(got.Message, "6m0s") || passed() != 64*time.Minute {
+			t.Errorf("gives %+v at %v", got, passed())
+		}
+	})
+}
+
+// TestSlowLoadIsKept has all callers leave before a Load is done. The next one
+// gets what that same Load comes to.
+func TestSlowLoadIsKept(t *testing.T) {
+	virtual(t, func(t *testing.T, passed func() time.Duration) {
+		e := &exchange{load: func(ctx context.Context, n int) (credential.Secret, error) {
+			select {
+			case <-time.NewTimer(21 * time.Second).C:
+				return named(n, time.Hour), nil
+			case <-ctx.Done():
+				return credential.Secret{}, ctx.Err()
+			}
+		}}
+		f := &forge{replies: []reply{ok("{}")}}
+		client := newClient(t, setup{transport: f, source: e})
+		for stage, within := range []time.Duration{5 * time.Second, 20 * time.Second, time.Second} {
+			ctx, cancel := context.WithTimeout(t.Context(), within)
+			_, err := client.Do(ctx, get(), nil)
+			cancel()
+			if stage == 0 {
+				if got := errorOf(t, err, provision.Transient, false); !errors.Is(got, context.DeadlineExceeded) || passed() != within {
+					t.Errorf("gives %+v after %v", got, passed())
+				}
+				continue
+			}
+			if err != nil || passed() != 21*time.Second || e.loads.Load() != 1 || sentToken(f, 0) != named(1, 0).Reveal() {
+				t.Errorf("stage %d gives %v after %v and %d loads", stage, err, passed(), e.loads.Load())
+			}
 		}
 	})
 }
@@ -231,24 +269,51 @@ func TestFailedExchanges(t *testing.T) {
 	}{
 		{wrapped(&credential.Error{Reason: credential.Trouble, Status: 503, RetryAfter: 7 * time.Second, Message: "away", Next: "wait"}), provision.Transient, 7 * time.Second, "wait"},
 		{wrapped(&credential.Error{Reason: credential.Unknown, Status: 401, Message: "who?", Next: "check the key"}), provision.BadCredential, 0, "check the key"},
+		{wrapped(&credential.Error{Reason: credential.Limited, Status: 403, RetryAfter: time.Minute, Message: "too often", Next: "nothing"}), provision.RateLimited, time.Minute, "nothing"},
+		{wrapped(&credential.Error{Reason: credential.Moved, Status: 301, Message: "moved", Next: "update"}), provision.Moved, 0, "update"},
 		{wrapped(&credential.Error{Reason: credential.Refused, Status: 422, Message: "no", Next: "give the right"}), provision.Denied, 0, "give the right"},
 		{errors.New("credential file /x: it is empty"), provision.BadCredential, 0, "make the credential readable: exchange"},
 	} {
-		e := &exchange{load: func(context.Context, int) (credential.Secret, error) { return credential.Secret{}, c.err }}
-		f := &forge{replies: []reply{ok("{}")}}
-		client := newClient(t, setup{transport: f, source: e})
-		for _, call := range []func() error{
-			func() error { _, err := client.Do(t.Context(), post(), nil); return err },
-			func() error { _, err := client.Do(t.Context(), get(), nil); return err },
-		} {
-			got := errorOf(t, call(), c.class, false) // it was never sent
-			if got.RetryAfter != c.wait || got.Next != c.next || !strings.Contains(got.Message, "credential") || got.Status != 0 {
-				t.Errorf("%v gives %+v", c.err, got)
+		virtual(t, func(t *testing.T, _ func() time.Duration) {
+			e := &exchange{load: func(context.Context, int) (credential.Secret, error) { return credential.Secret{}, c.err }}
+			f := &forge{replies: []reply{ok("{}")}}
+			client := newClient(t, setup{transport: f, source: e})
+			for _, call := range []func() error{
+				func() error { _, err := client.Do(t.Context(), post(), nil); return err },
+				func() error { _, err := client.Do(t.Context(), get(), nil); return err },
+			} {
+				got := errorOf(t, call(), c.class, false) // it was never sent
+				if got.RetryAfter != c.wait || got.Next != c.next || !strings.Contains(got.Message, "credential") || got.Status != 0 {
+					t.Errorf("%v gives %+v", c.err, got)
+				}
 			}
-		}
-		if f.sent() != 0 || e.loads.Load() != 2 {
-			t.Errorf("%d requests, %d loads", f.sent(), e.loads.Load())
-		}
+			loads := int32(1) // the second call is told what the first met
+			if _, asked := errors.AsType[*credential.Error](c.err); !asked {
+				loads = 2 // what this machine has at hand is read each time
+			}
+			if f.sent() != 0 || e.loads.Load() != loads {
+				t.Errorf("%d requests, %d loads", f.sent(), e.loads.Load())
+			}
+		})
+	}
+}
+
+// TestUncertaintySurvivesARefusal has a request that may have taken effect be
+// refused for its credential when it is repeated.
+func TestUncertaintySurvivesARefusal(t *testing.T) {
+	e := &exchange{load: func(_ context.Context, n int) (credential.Secret, error) { return named(n, 0), nil }}
+	for _, c := range []struct {
+		last  reply
+		class provision.Class
+	}{{status(403), provision.Denied}, {status(401), provision.BadCredential}} {
+		virtual(t, func(t *testing.T, _ func() time.Duration) {
+			f := &forge{replies: []reply{status(500), status(401), c.last}}
+			_, err := newClient(t, setup{transport: f, source: e}).Do(t.Context(), del(), nil)
+			want(t, err, c.class, true)
+			if f.sent() != 3 {
+				t.Errorf("%d requests", f.sent())
+			}
+		})
 	}
 }
 
@@ -290,5 +355,6 @@ func TestExchangeAfterARefusal(t *testing.T) {
 		if got := errorOf(t, err, provision.Transient, false); !errors.Is(got, context.DeadlineExceeded) {
 			t.Errorf("gives %+v", got)
 		}
+		<-time.NewTimer(time.Hour).C // what was begun ends
 	})
 }

@@ -2,14 +2,13 @@ package rest
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"time"
 
 	"deploykeyd/provision"
+	"deploykeyd/provision/credential"
 )
 
 const (
@@ -22,8 +21,6 @@ const (
 	// firstBackoff is the wait before the first repetition where the forge
 	// asks for none; it doubles with each.
 	firstBackoff = 500 * time.Millisecond
-	// longestAsked bounds what is believed of a Retry-After.
-	longestAsked = 24 * time.Hour
 )
 
 // checkRetry judges an attempt and decides whether another follows.
@@ -80,37 +77,13 @@ func (x *exchange) backoff(_, _ time.Duration, _ int, _ *http.Response) time.Dur
 	return x.wait
 }
 
-// RetryAfter returns how long the reply asks to wait, by its Retry-After header
-// in seconds or as a date, which is compared with the forge's own Date. Zero
-// means that it does not say.
-func (r Reply) RetryAfter() time.Duration {
-	text := r.Header.Get("Retry-After")
-	if text == "" {
-		return 0
-	}
-	seconds, err := strconv.ParseUint(text, 10, 64)
-	switch {
-	case errors.Is(err, strconv.ErrRange), err == nil && seconds > uint64(longestAsked/time.Second):
-		return longestAsked
-	case err == nil:
-		return time.Duration(seconds) * time.Second //nolint:gosec // G115: less than a day
-	}
-	at, err := http.ParseTime(text)
-	if err != nil {
-		return 0
-	}
-	return r.Until(at)
-}
+// RetryAfter returns how long the reply asks to wait: a day at most. Zero means
+// that it does not say.
+func (r Reply) RetryAfter() time.Duration { return credential.RetryAfter(r.Header) }
 
 // Until returns how long it is until a moment of the forge's clock: zero when
 // it has passed, a day at most.
-func (r Reply) Until(at time.Time) time.Duration {
-	now, err := http.ParseTime(r.Header.Get("Date"))
-	if err != nil {
-		now = time.Now()
-	}
-	return min(max(at.Sub(now), 0), longestAsked)
-}
+func (r Reply) Until(at time.Time) time.Duration { return credential.Until(r.Header, at) }
 
 // isFinal reports whether a failure will be the same the next time, although
 // its class is worth a retry after a while.

@@ -42,17 +42,11 @@ func forms(secret credential.Secret, authorization string) []string {
 }
 
 // say makes words that came from outside fit for a message: one line without
-// control characters or the credential, cut where it is long.
+// control characters or any telling part of the credential, cut where it is long.
 func (x *exchange) say(words string) string { return say(words, x.hidden) }
 
 func say(words string, hidden []string) string {
-	line := printable(words)
-	for _, form := range hidden {
-		if form != "" {
-			line = strings.ReplaceAll(line, form, "[redacted]")
-		}
-	}
-	return cut(line, maxWords)
+	return cut(credential.Hide(printable(words), hidden...), maxWords)
 }
 
 // oneLine is say for words that cannot hold the credential.

@@ -71,7 +71,7 @@ func TestForgesWordsWithoutJSON(t *testing.T) {
 func TestEchoedCredential(t *testing.T) {
 	encoded := base64.StdEncoding.EncodeToString([]byte("ci@acme.example:" + token))
 	for _, useBasic := range []bool{false, true} {
-		echoes := []string{token, url.QueryEscape(token), url.PathEscape(token), "Authorization: token " + token, strings.Repeat("x", 190) + token}
+		echoes := []string{token, url.QueryEscape(token), url.PathEscape(token), "Authorization: token " + token, strings.Repeat("x", 190) + token, token[:12], token[8:20]}
 		if useBasic {
 			echoes = append(echoes, encoded, "Basic "+encoded, url.QueryEscape(encoded))
 		}
@@ -91,7 +91,7 @@ func TestEchoedCredential(t *testing.T) {
 				e, _ := err.(*provision.Error) //nolint:errorlint // want has looked already
 				want(t, err, e.Class, e.Uncertain)
 				text := e.Error() + e.Next + logged.String()
-				for _, form := range []string{token, url.QueryEscape(token), url.PathEscape(token), encoded, url.QueryEscape(encoded), token[:12]} {
+				for _, form := range []string{token, url.QueryEscape(token), url.PathEscape(token), encoded, url.QueryEscape(encoded), token[:12], token[8:20]} {
 					if strings.Contains(text, form) {
 						t.Errorf("%q comes back: %s", form, text)
 					}
