@@ -36,16 +36,32 @@ func TestPeekHelper(t *testing.T) {
 		return
 	}
 	runtime.LockOSThread() // ptrace(2) is about threads
-	victim := exec.CommandContext(t.Context(), "sleep", "600")
-	victim.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := victim.Start(); err != nil {
-		t.Fatal(err)
-	}
+	victim := startVictim(t)
 	found := peeking{Own: peek(victim.Process.Pid), Target: peek(pid)}
 	if err := errors.Join(victim.Process.Kill(), json.NewEncoder(os.Stdout).Encode(found)); err != nil {
 		t.Fatal(err)
 	}
 	os.Exit(0) // the test's own words would follow
+}
+
+// startVictim starts a process that does nothing. It has answered once: what
+// the kernel shows of one that is only being executed is not all there yet.
+func startVictim(t *testing.T) *exec.Cmd {
+	t.Helper()
+	victim := exec.CommandContext(t.Context(), "cat")
+	victim.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	in, inErr := victim.StdinPipe()
+	out, outErr := victim.StdoutPipe()
+	if err := errors.Join(inErr, outErr, victim.Start()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return victim
 }
 
 // peek tries every way to look into a process (ptrace(2), "Ptrace access mode
