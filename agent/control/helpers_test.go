@@ -91,13 +91,18 @@ type served struct {
 
 func serve(t *testing.T, d control.Daemon, users ...string) *served {
 	t.Helper()
+	return serveTo(t, d, unixsock.NewUsers(users, nil, unixsock.Resolver{}, nil))
+}
+
+func serveTo(t *testing.T, d control.Daemon, users *unixsock.Users) *served {
+	t.Helper()
 	s := &served{path: filepath.Join(folder(t), "control.sock"), log: &lockedBuffer{}}
 	l, err := unixsock.Listen(s.path, 0o666)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := control.NewServer(control.Options{
-		Daemon: d, Users: unixsock.NewUsers(users, nil, unixsock.Resolver{}, nil),
+		Daemon: d, Users: users,
 		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -194,10 +199,29 @@ func (b *lockedBuffer) has(t *testing.T, words ...string) {
 	}
 }
 
+// hammerEnv makes the test binary connect to the socket over and over.
+const hammerEnv = "DEPLOYKEYD_CONTROL_TEST_HAMMER"
+
+// hammer lives as long as its standard input is open.
+func hammer(path string) {
+	go func() {
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		os.Exit(0)
+	}()
+	for {
+		if c, err := new(net.Dialer).DialContext(context.Background(), "unix", path); err == nil {
+			_ = c.Close()
+		}
+	}
+}
+
 // clientEnv makes the test binary ask as another user: "uid socket".
 const clientEnv = "DEPLOYKEYD_CONTROL_TEST"
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(hammerEnv); path != "" {
+		hammer(path)
+	}
 	path := os.Getenv(clientEnv)
 	if path == "" {
 		m.Run()

@@ -9,18 +9,39 @@ import (
 	"deploykeyd/agent/unixsock"
 )
 
-// limitedListener notes who connects and closes what a user has too many of at
-// once: nobody waits behind another user. Users that are not known have few
-// connections in all, however many they are: who has subordinate ids is
-// thousands of users.
+// Open connections. Each kind of callers has its own, so that none takes a place
+// from another: root and the daemon's own user always have theirs, the users of
+// the configuration too, and who has many uids has no more for that. They are
+// 608 in all.
+const (
+	maxPerUser     = 32
+	maxCommanders  = 2 * maxPerUser
+	maxUsers       = 256
+	maxPerGroup    = 4 * maxPerUser // of all its members
+	maxGroups      = 256
+	maxPerStranger = 8
+	maxStrangers   = 32 // waiting to be refused, most of them
+)
+
+// limitedListener notes who connects and closes at once what is too much:
+// nobody waits behind another.
 type limitedListener struct {
 	net.Listener
-	log   *slog.Logger
-	knows func(unixsock.Peer) bool // at once
+	known  func(unixsock.Peer) (_ unixsock.Account, known bool) // at once
+	reject func(unixsock.Peer)                                  // tells that a connection was closed
+	log    *slog.Logger
 
-	mu        sync.Mutex
-	open      map[uint32]int // connections by uid
-	strangers int            // connections of those who were not known
+	commanders, users, groups, strangers places
+}
+
+func newLimitedListener(l net.Listener, s *Server) *limitedListener {
+	return &limitedListener{
+		Listener: l, known: s.known, reject: s.tooMany, log: s.log,
+		commanders: places{each: maxPerUser, all: maxCommanders},
+		users:      places{each: maxPerUser, all: maxUsers},
+		groups:     places{each: maxPerGroup, all: maxGroups},
+		strangers:  places{each: maxPerStranger, all: maxStrangers},
+	}
 }
 
 // Accept returns the next connection, always a *peerConn, whose peer is known.
@@ -30,50 +51,66 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		peer, err := unixsock.PeerOf(c)
-		if err == nil {
-			err = peer.Close() // its process is of no interest here
-		}
+		peer, err := unixsock.UserOf(c)
 		if err != nil {
 			l.log.Warn("control connection closed: its user cannot be told", slog.String("error", err.Error()))
 			_ = c.Close()
 			continue
 		}
-		stranger := !l.knows(peer)
-		if !l.take(peer.UID, stranger) {
-			l.log.Debug("control connection closed: there are too many", slog.Uint64("uid", uint64(peer.UID)))
+		account, at := l.placesOf(peer)
+		if !at.take(account) {
 			_ = c.Close()
+			l.reject(peer)
 			continue
 		}
-		return &peerConn{Conn: c, peer: peer, release: sync.OnceFunc(func() { l.give(peer.UID, stranger) })}, nil
+		return &peerConn{Conn: c, peer: peer, release: sync.OnceFunc(func() { at.give(account) })}, nil
 	}
 }
 
-func (l *limitedListener) take(uid uint32, stranger bool) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[uid] >= maxPerUser || stranger && l.strangers >= maxStrangers {
+// placesOf returns where a peer's connection counts, and as whose.
+func (l *limitedListener) placesOf(p unixsock.Peer) (unixsock.Account, *places) {
+	if mayCommand(p) {
+		return unixsock.Account{ID: p.UID}, &l.commanders
+	}
+	switch account, known := l.known(p); {
+	case !known:
+		return account, &l.strangers
+	case account.Group:
+		return account, &l.groups
+	default:
+		return account, &l.users
+	}
+}
+
+// places counts the open connections of one kind of callers.
+type places struct {
+	each, all int
+
+	mu    sync.Mutex
+	open  map[unixsock.Account]int
+	total int
+}
+
+func (p *places) take(a unixsock.Account) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open[a] >= p.each || p.total >= p.all {
 		return false
 	}
-	if l.open == nil {
-		l.open = map[uint32]int{}
+	if p.open == nil {
+		p.open = map[unixsock.Account]int{}
 	}
-	l.open[uid]++
-	if stranger {
-		l.strangers++
-	}
+	p.open[a]++
+	p.total++
 	return true
 }
 
-func (l *limitedListener) give(uid uint32, stranger bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open[uid]--
-	if l.open[uid] == 0 {
-		delete(l.open, uid)
-	}
-	if stranger {
-		l.strangers--
+func (p *places) give(a unixsock.Account) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.total--
+	if p.open[a]--; p.open[a] == 0 {
+		delete(p.open, a)
 	}
 }
 

@@ -36,19 +36,16 @@ type Server struct {
 	daemon Daemon
 	users  *unixsock.Users
 	log    *slog.Logger
+
+	refusals unixsock.Refusals // in the log
 }
 
-// The limits of the server. A client has nothing large to say.
+// The limits of the server, besides those of connections. A client has nothing large to say.
 const (
 	maxHeader     = 8 << 10
 	headerTimeout = 5 * time.Second
 	idleTimeout   = 30 * time.Second
 	writeTimeout  = 10 * time.Second // for the whole of an answer
-	// maxPerUser bounds one user's connections, so that nobody can lock out
-	// the others.
-	maxPerUser = 32
-	// maxStrangers bounds those of all users together who are not known yet.
-	maxStrangers = 32
 	// maxWait is the longest that one question for readiness stays open.
 	maxWait = time.Minute
 	// revokeTime is what a revocation gets whose client does not say, and
@@ -81,14 +78,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ConnContext: withPeer,
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	limited := &limitedListener{Listener: l, log: s.log, knows: s.knows}
 	finished := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		_ = l.Close()
 		requests.finish(finishing)
 		close(finished)
 	})
-	err := server.Serve(limited)
+	err := server.Serve(newLimitedListener(l, s))
 	if stop() { // not by ctx: the listener broke
 		_ = server.Close()
 		return fmt.Errorf("control socket: %w", err)
@@ -112,12 +108,10 @@ func (s *Server) handler() http.Handler {
 func (s *Server) allow(may func(unixsock.Peer) bool, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		peer, _ := r.Context().Value(peerKey{}).(unixsock.Peer)
-		who := []any{
-			slog.String("request", r.Pattern), slog.Uint64("uid", uint64(peer.UID)), slog.Int("pid", int(peer.PID)),
-		}
 		switch {
 		case !may(peer):
-			s.log.WarnContext(r.Context(), "control request refused", who...)
+			s.refused(r, peer)
+			w.Header().Set("Connection", "close") // nobody asks a second time for nothing
 			s.reply(w, http.StatusForbidden, problem{
 				Error: fmt.Sprintf("user id %d may not do this", peer.UID),
 				Next:  "status and readiness are for the users: and groups: of the configuration, root and the daemon's own user; commands for the last two",
@@ -128,7 +122,7 @@ func (s *Server) allow(may func(unixsock.Peer) bool, next http.HandlerFunc) http
 			s.reply(w, http.StatusBadRequest, problem{Error: "a request has no body here"})
 			return
 		case r.Method == http.MethodPost:
-			s.log.InfoContext(r.Context(), "control command", who...)
+			s.log.LogAttrs(r.Context(), slog.LevelInfo, "control command", request(r), uid(peer.UID), pid(peer))
 		}
 		next(w, r)
 	}
@@ -137,12 +131,23 @@ func (s *Server) allow(may func(unixsock.Peer) bool, next http.HandlerFunc) http
 func mayCommand(p unixsock.Peer) bool { return p.UID == 0 || int(p.UID) == os.Geteuid() }
 
 func (s *Server) mayLook(p unixsock.Peer) bool {
-	return mayCommand(p) || s.users != nil && s.users.Allows(p)
+	if mayCommand(p) {
+		return true
+	}
+	if s.users == nil {
+		return false
+	}
+	_, ok := s.users.Admit(p)
+	return ok
 }
 
-// knows tells at once whether a peer probably may do something here.
-func (s *Server) knows(p unixsock.Peer) bool {
-	return mayCommand(p) || s.users != nil && s.users.Knows(p)
+// known tells at once whether the configuration probably lists a peer, and whose
+// share it takes.
+func (s *Server) known(p unixsock.Peer) (unixsock.Account, bool) {
+	if s.users == nil {
+		return unixsock.Account{ID: p.UID}, false
+	}
+	return s.users.Known(p)
 }
 
 // requests counts what is being answered.

@@ -14,9 +14,9 @@ type audience struct {
 	name string // in the audit lines
 	ring *Keyring
 	only *scope // the repository whose own socket it is; nil for a shared one
-	// knows tells at once whether a peer is probably admitted; admit decides
-	// and may take seconds.
-	knows, admit func(unixsock.Peer) bool
+	// known tells at once whether a peer is probably admitted, and on whose
+	// account; admit decides and may take seconds.
+	known, admit judge
 	// signed is called after each signature; may be nil.
 	signed func()
 	// read tells all about a peer's process and may take for ever.
@@ -27,8 +27,11 @@ type audience struct {
 	turns *turns // of the whole process
 }
 
-func newAudience(name string, ring *Keyring, knows, admit func(unixsock.Peer) bool, t *turns) *audience {
-	return &audience{name: name, ring: ring, knows: knows, admit: admit, read: callerOf, limits: newLimits(), turns: t}
+// judge says whether a peer is let in, and on whose account.
+type judge func(unixsock.Peer) (unixsock.Account, bool)
+
+func newAudience(name string, ring *Keyring, known, admit judge, t *turns) *audience {
+	return &audience{name: name, ring: ring, known: known, admit: admit, read: callerOf, limits: newLimits(), turns: t}
 }
 
 // loansOf returns the loans of the key with that wire form that the socket's
@@ -43,17 +46,12 @@ func (a *audience) loansOf(blob []byte) []loan {
 	return found
 }
 
-// enter takes a place for a peer's connection, and returns nil when there is
-// none left. The place must be given back.
-func (a *audience) enter(p unixsock.Peer) *places {
-	at := &a.strangers
-	if a.knows(p) {
-		at = &a.users
+// enter takes a place for a peer's connection, or says why there is none.
+func (a *audience) enter(p unixsock.Peer) (place, error) {
+	if who, ok := a.known(p); ok {
+		return a.users.enter(who)
 	}
-	if !at.enter(p.UID) {
-		return nil
-	}
-	return at
+	return a.strangers.enter(unixsock.Account{ID: p.UID})
 }
 
 // readLimit is how long a client waits until it is served without a hint.
@@ -61,18 +59,19 @@ const readLimit = time.Second
 
 // callerOf returns what /proc tells about an admitted peer, or the kernel's
 // word alone when /proc is silent: the peer can make the kernel wait for it,
-// and a thread that waits so cannot be called back. It closes p.
-func (a *audience) callerOf(ctx context.Context, p unixsock.Peer) caller {
-	unknown := caller{Peer: p}
-	if !a.reads.enter(p.UID) {
-		_ = p.Close()
-		return unknown
+// and a thread that waits so cannot be called back.
+func (a *audience) callerOf(ctx context.Context, p unixsock.Peer, who unixsock.Account) caller {
+	at, err := a.reads.enter(who)
+	if err != nil {
+		return caller{Peer: p, account: who}
 	}
+	p.OpenProcess()
 	told := make(chan caller, 1)
 	go func() {
 		c := a.read(p)
+		c.account = who
 		_ = p.Close()
-		a.reads.leave(p.UID)
+		at.leave()
 		told <- c
 	}()
 	timer := time.NewTimer(readLimit)
@@ -83,5 +82,5 @@ func (a *audience) callerOf(ctx context.Context, p unixsock.Peer) caller {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return unknown
+	return caller{Peer: p, account: who}
 }

@@ -10,14 +10,17 @@ import (
 	"deploykeyd/agent/unixsock"
 )
 
-// maxClaim is how much of a command line an audit line holds, in bytes.
-const maxClaim = 300
+// How much of what another process chose an audit line holds, in bytes.
+const (
+	maxClaim = 300 // of a name or a command line
+	maxQuote = 100 // of what is quoted in a reason
+)
 
 // audit writes one line for each signature, whose number the quota limits, and
 // one for each refusal, as long as a user does not cause too many of them.
 type audit struct {
 	logger  *slog.Logger
-	refused refusals
+	refused unixsock.Refusals
 }
 
 // event is what a client asked for.
@@ -35,7 +38,7 @@ func (a *audit) signed(ctx context.Context, s *session, e event) {
 
 func (a *audit) refuse(ctx context.Context, s *session, e event, err error) {
 	s.audience.uses.refused(e)
-	if !a.refused.count(s.caller.UID, a.untold) {
+	if !a.refused.Count(s.caller.UID, a.untold) {
 		return
 	}
 	a.write(ctx, slog.LevelWarn, s, e, reasons("refused", err)...)
@@ -44,7 +47,7 @@ func (a *audit) refuse(ctx context.Context, s *session, e event, err error) {
 // withheld tells of a client that was shown no key that it could use, and not all
 // there are. It is no refusal, and counts as none but among the lines.
 func (a *audit) withheld(ctx context.Context, s *session, why error) {
-	if a.refused.count(s.caller.UID, a.untold) {
+	if a.refused.Count(s.caller.UID, a.untold) {
 		a.write(ctx, slog.LevelInfo, s, event{action: "list"}, reasons("withheld", why)...)
 	}
 }
@@ -61,11 +64,11 @@ func reasons(decision string, why error) []slog.Attr {
 // untold makes up for the lines that were left out.
 func (a *audit) untold(uid uint32, more int) {
 	who := slog.Uint64("uid", uint64(uid))
-	if uid == otherUsers {
+	if uid == unixsock.OtherUsers {
 		who = slog.String("uid", "several")
 	}
 	a.logger.LogAttrs(context.Background(), slog.LevelWarn, "more agent requests refused", who,
-		slog.Int("count", more), slog.Duration("within", refusalWindow))
+		slog.Int("count", more), slog.Duration("within", unixsock.RefusalWindow))
 }
 
 // write puts what the kernel says about the client first, then its own claim,
@@ -84,30 +87,34 @@ func (a *audit) write(ctx context.Context, level slog.Level, s *session, e event
 			attrs = append(attrs, slog.String(name, value))
 		}
 	}
-	text("exe", printable(c.facts.Exe))
-	text("comm", printable(c.facts.Comm))
-	text("cgroup", printable(c.facts.Cgroup))
+	text("exe", printable(c.facts.Exe, maxClaim))
+	text("comm", printable(c.facts.Comm, maxClaim))
+	text("cgroup", printable(c.facts.Cgroup, maxClaim))
 	text("command_line", c.claim)
 	if !c.Proven && (c.claim != "" || c.facts != unixsock.Process{}) {
 		// The kernel cannot tell whether the pid is still the client's.
 		text("process", "unproven")
 	}
 	text("action", e.action)
-	text("forge", e.forge)
-	text("repository", e.repository)
+	text("forge", printable(e.forge, maxClaim))
+	text("repository", printable(e.repository, maxClaim))
 	text("key", e.key)
 	attrs = append(attrs, slog.Bool("bound", s.binding.done()))
 	a.logger.LogAttrs(ctx, level, "agent request", append(attrs, decision...)...)
 }
 
-// printable returns what another process chose, in at most maxClaim bytes of
-// plain ASCII, so that it cannot forge a line of the log or steer a terminal.
-func printable(s string) string {
-	cut := len(s) > maxClaim
-	q := strconv.QuoteToASCII(s[:min(len(s), maxClaim)])
+// printable returns what another process chose, in at most so many bytes of plain
+// ASCII, so that it cannot forge a line of the log, fill it or steer a terminal.
+// Of what is longer "..." tells.
+func printable(s string, most int) string {
+	cut := len(s) > most
+	q := strconv.QuoteToASCII(s[:min(len(s), most)])
 	q = strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
-	if cut = cut || len(q) > maxClaim; cut {
-		q = q[:min(len(q), maxClaim)] + "..."
+	if cut = cut || len(q) > most; cut {
+		q = q[:min(len(q), most)] + "..."
 	}
 	return q
 }
+
+// quote is how a reason names what the client said.
+func quote(s string) string { return `"` + printable(s, maxQuote) + `"` }

@@ -61,17 +61,17 @@ func benchServer(b *testing.B) (socket string, public []byte) {
 }
 
 // benchOf is a server of a forge with one key.
-func benchOf(b *testing.B) (*Server, *key.Key) {
-	b.Helper()
+func benchOf(tb testing.TB) (*Server, *key.Key) {
+	tb.Helper()
 	k, err := key.Generate(key.Ed25519)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	b.Cleanup(func() { _ = null.Close() })
+	tb.Cleanup(func() { _ = null.Close() })
 	s := New(Options{
 		Forges: []Forge{{Name: "hub", Kind: provision.GitHub, SSH: provision.SSHAddress{User: "git", Host: "github.test", Port: 22}}},
 		Users:  unixsock.NewUsers([]string{strconv.Itoa(os.Geteuid())}, nil, unixsock.Resolver{}, nil),
@@ -83,19 +83,19 @@ func benchOf(b *testing.B) (*Server, *key.Key) {
 }
 
 // serveUntilEnd serves a socket until the benchmark ends.
-func serveUntilEnd(b *testing.B, socket string, serve func(context.Context, net.Listener) error) {
-	b.Helper()
+func serveUntilEnd(tb testing.TB, socket string, serve func(context.Context, net.Listener) error) {
+	tb.Helper()
 	l, err := unixsock.Listen(socket, 0o600)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(b.Context())
+	ctx, cancel := context.WithCancel(tb.Context())
 	served := make(chan error, 1)
 	go func() { served <- serve(ctx, l) }()
-	b.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {
-			b.Error(err)
+			tb.Error(err)
 		}
 	})
 }
@@ -135,13 +135,13 @@ func benchOpenSSH(b *testing.B) (socket string, public []byte) {
 }
 
 // shortDir is a folder whose path leaves room for a socket's name.
-func shortDir(b *testing.B) string {
-	b.Helper()
+func shortDir(tb testing.TB) string {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "dkd")
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	b.Cleanup(func() { _ = os.RemoveAll(dir) })
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
 

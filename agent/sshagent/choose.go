@@ -90,7 +90,7 @@ func candidates(all, bound []*Forge, h hint) ([]*Forge, error) {
 		forges = narrow(bound, onHost)
 	case h.host != "" && !slices.ContainsFunc(all, onHost):
 		return nil, &refusal{
-			reason: fmt.Sprintf("%.100q is the SSH host of no configured forge", h.host),
+			reason: quote(h.host) + " is the SSH host of no configured forge",
 			next:   "use the forge's own host name in the clone URL",
 		}
 	case h.host != "":
@@ -158,7 +158,7 @@ func only(f *Forge, h hint, loans []loan) (loan, *refusal) {
 		return best, nil
 	case h.path != "":
 		return loan{}, &refusal{
-			reason: fmt.Sprintf("no key for %.100q is lent on forge %s", h.path, f.Name),
+			reason: fmt.Sprintf("no key for %s is lent on forge %s", quote(h.path), f.Name),
 			next:   "deploykeyd status lists the repositories and what they wait for",
 		}
 	case len(keys) > 1:

@@ -31,10 +31,20 @@
 //
 // # Fairness
 //
-// What one user may take up is counted over all sockets together: connections,
-// with one request in work on each, and signatures, of which a burst is free and
-// the rest comes at a steady rate. The work itself is done in turns, one user
-// after the other. So a greedy user costs another one turn for each request, and
-// can neither fill the memory nor, with audit lines, the disk: those of refusals
-// are limited by number, and those of signatures by the rate.
+// What a client takes up is counted to an account, over all sockets together: its
+// user's, where the configuration lists the user, and else that of the group that
+// lets it in, because the members of a group may have thousands of uids each.
+// Counted are connections, with one request in work on each, and signatures, of
+// which a burst is free and the rest comes at a steady rate. All groups together
+// have half of the connections, so that the users that are listed keep theirs.
+//
+// The work is done in turns, one account after the other: what is signed, bound or
+// listed, and what is looked at and then refused. Without one a message is only
+// taken in, and refused if it is none that is served here. So a greedy account
+// costs another one turn for each request.
+//
+// Nor can it fill the memory: a connection holds one message of 32 KiB, and all
+// that there may be, with such a message on each, take 25 MiB. Nor, with audit
+// lines, the disk: those of refusals are limited by number, those of signatures by
+// the rate, and each by its length.
 package sshagent

@@ -16,7 +16,24 @@ type hint struct {
 	path string // the repository's path, as tidy leaves it; empty when it does not say
 }
 
-// readHint reads a process's arguments, the program's name first. It makes of
+// The longest host and path that a hint has, in bytes. A host name has no more
+// (RFC 1035); no forge has repositories whose path is so long.
+const (
+	maxHost = 255
+	maxPath = 512
+)
+
+// readHint reads a process's arguments, the program's name first. A hint whose
+// host or path is too long is none. See readArguments.
+func readHint(argv []string) hint {
+	h := readArguments(argv)
+	if len(h.host) > maxHost || len(h.path) > maxPath {
+		return hint{}
+	}
+	return h
+}
+
+// readArguments reads a process's arguments, the program's name first. It makes of
 // them, in this order:
 //
 //   - what a known SSH client makes of them, when the program is one or what
@@ -29,7 +46,7 @@ type hint struct {
 // The title that OpenSSH's multiplexing master gives itself ("ssh: /path
 // [mux]"), and any other that a program writes over its arguments, is one
 // argument and says nothing.
-func readHint(argv []string) hint {
+func readArguments(argv []string) hint {
 	for i, a := range argv[:min(len(argv), 2)] {
 		if c, ok := clientNamed(a); ok {
 			return c.read(argv[i+1:])

@@ -3,6 +3,7 @@ package sshagent
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -67,16 +69,8 @@ func BenchmarkIdleConnections(b *testing.B) {
 	}
 	var last int
 	for range maxPerUser {
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // costs us nothing of Go's
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer func() { _ = unix.Close(fd) }() //nolint:revive // all of them, at the end
-		if err := unix.Connect(fd, &unix.SockaddrUnix{Name: socket}); err != nil {
-			b.Fatal(err)
-		}
-		ask(fd)
-		last = fd
+		last = rawConnection(b, socket)
+		ask(last)
 	}
 	idle := memoryNow(b)
 	for b.Loop() {
@@ -85,21 +79,97 @@ func BenchmarkIdleConnections(b *testing.B) {
 	idle.report(b, before, maxPerUser, "connection")
 }
 
+// rawConnection is a client's connection that costs us nothing of Go's.
+func rawConnection(tb testing.TB, socket string) (fd int) {
+	tb.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: socket}); err != nil {
+		tb.Fatal(err)
+	}
+	return fd
+}
+
+// holdAll takes all places that there are, with the longest message in flight on
+// each: half of them lack a byte yet, and the others wait for a turn. It returns
+// what the process took before.
+func holdAll(tb testing.TB) (before memory) {
+	tb.Helper()
+	s, _ := benchOf(tb)
+	s.users.users.perUser, s.users.reads.perUser = maxTotal, maxTotal // we are one user
+	s.users.turns.free = 0
+	socket := filepath.Join(shortDir(tb), "s")
+	serveUntilEnd(tb, socket, s.Serve)
+	before = memoryNow(tb)
+	const key = maxMessage - (1 + 4 + 4 + 4)
+	message := binary.BigEndian.AppendUint32(nil, maxMessage)
+	message = appendString(append(message, msgSignRequest), make([]byte, key))
+	message = append(message, make([]byte, 8)...)
+	for n := range maxTotal {
+		m := message[:len(message)-n%2]
+		if wrote, err := unix.Write(rawConnection(tb, socket), m); err != nil || wrote != len(m) {
+			tb.Fatalf("%d bytes of %d, %v", wrote, len(m), err)
+		}
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(arriveLimit); ; {
+		s.users.turns.mu.Lock()
+		n := 0
+		for _, l := range s.users.turns.lines {
+			n += len(l.waiting)
+		}
+		s.users.turns.mu.Unlock()
+		if n == maxTotal/2 {
+			return before
+		}
+		select {
+		case <-deadline:
+			tb.Fatalf("%d requests wait, want %d", n, maxTotal/2)
+		case <-tick.C:
+		}
+	}
+}
+
+// Whoever fills all places with the longest messages gets their length, once, and
+// what a connection takes besides.
+func TestMessagesInFlightTakeTheirLengthOnce(t *testing.T) {
+	before, after := holdAll(t), memoryNow(t)
+	const each = maxMessage + 12<<10
+	if got := int64(after.heap) - int64(before.heap); got > maxTotal*each || got < maxTotal*maxMessage {
+		t.Errorf("%d messages of %d bytes take %d bytes of the heap, want at most %d", maxTotal, maxMessage, got, maxTotal*each)
+	}
+}
+
+// BenchmarkHeldConnections reports what one of them costs then. An operation is
+// the look at it.
+func BenchmarkHeldConnections(b *testing.B) {
+	before := holdAll(b)
+	var held memory
+	for b.Loop() {
+		held = memoryNow(b)
+	}
+	held.report(b, before, maxTotal, "connection")
+}
+
 // memory is what the process takes, in bytes.
 type memory struct{ resident, heap, stacks uint64 }
 
-func memoryNow(b *testing.B) memory {
-	b.Helper()
+func memoryNow(tb testing.TB) memory {
+	tb.Helper()
 	debug.FreeOSMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	pages, err := strconv.ParseUint(string(bytes.Fields(text)[1]), 10, 64)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return memory{pages * uint64(os.Getpagesize()), m.HeapAlloc, m.StackInuse}
 }

@@ -2,7 +2,6 @@ package sshagent
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -34,9 +33,15 @@ const (
 	extSessionBind = "session-bind@openssh.com"
 )
 
-// maxMessage is the longest message that is read, in bytes; OpenSSH's agent has
-// the same limit. The longest honest one is a login with a large RSA key.
-const maxMessage = 256 << 10
+// maxMessage is the longest message that is read, in bytes. The longest honest one
+// has about 11,000: a hostbound login with an RSA key of 16,384 bits, the most that
+// OpenSSH takes, which names the key twice (2 x 2,071) and the host's certificate
+// with such keys (6,400 and its names). The rest is for the names in certificates.
+//
+// OpenSSH's agent reads 256 KiB, because it is given private keys and certificates
+// to keep. Nobody gives this one any, and it has hundreds of connections, each of
+// which can hold a message.
+const maxMessage = 32 << 10
 
 // Times of a connection.
 const (
@@ -51,7 +56,7 @@ type messages struct {
 	conn net.Conn
 	in   *bufio.Reader
 	end  time.Time // when the connection is too old
-	body bytes.Buffer
+	body []byte    // the last message; grows to the longest that has come
 }
 
 func newMessages(conn net.Conn) *messages {
@@ -76,8 +81,7 @@ func (m *messages) await() bool {
 }
 
 // next returns the message that has begun to arrive, which is valid until next
-// is called again. The buffer grows with what arrives, not with what the client
-// announces.
+// is called again.
 func (m *messages) next() ([]byte, error) {
 	if err := m.conn.SetReadDeadline(m.within(arriveLimit)); err != nil {
 		return nil, m.broken(err)
@@ -90,14 +94,14 @@ func (m *messages) next() ([]byte, error) {
 	if size == 0 || size > maxMessage {
 		return nil, tooLongError{size}
 	}
-	if m.body.Cap() > 16<<10 {
-		m.body = bytes.Buffer{}
+	if uint32(cap(m.body)) < size { //nolint:gosec // G115: at most maxMessage
+		m.body = make([]byte, size)
 	}
-	m.body.Reset()
-	if _, err := io.CopyN(&m.body, m.in, int64(size)); err != nil {
+	m.body = m.body[:size]
+	if _, err := io.ReadFull(m.in, m.body); err != nil {
 		return nil, m.broken(err)
 	}
-	return m.body.Bytes(), nil
+	return m.body, nil
 }
 
 // broken says what keeps a message that has begun to arrive from being read.

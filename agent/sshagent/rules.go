@@ -49,7 +49,7 @@ func permit(f *Forge, request signRequest, b *binding) (algorithm string, err er
 	}
 	if what.user != f.SSH.User {
 		return "", &refusal{
-			reason: fmt.Sprintf("the login is as user %.100q, not %s", what.user, f.SSH.User),
+			reason: fmt.Sprintf("the login is as user %s, not %s", quote(what.user), f.SSH.User),
 			next:   "write " + f.SSH.User + "@ into the clone URL",
 		}
 	}
@@ -75,7 +75,7 @@ func checkAlgorithm(request signRequest, algorithm string) error {
 	}
 	if k.Type() != ssh.KeyAlgoRSA {
 		if algorithm != k.Type() {
-			return refuse("the login names algorithm %.100q for a key of type %s", algorithm, k.Type())
+			return refuse("the login names algorithm %s for a key of type %s", quote(algorithm), k.Type())
 		}
 		return nil
 	}
@@ -86,7 +86,7 @@ func checkAlgorithm(request signRequest, algorithm string) error {
 	case ssh.KeyAlgoRSASHA512:
 		want = flagSHA512
 	default:
-		return refuse("the login names algorithm %.100q: RSA keys sign with SHA-2 only", algorithm)
+		return refuse("the login names algorithm %s: RSA keys sign with SHA-2 only", quote(algorithm))
 	}
 	if request.flags != want {
 		return refuse("the login names algorithm %s and the sign request another one (flags %#x)", algorithm, request.flags)

@@ -25,7 +25,7 @@ func TestBrokenMessagesEndTheConnection(t *testing.T) {
 		send   []byte
 		reason string
 	}{
-		"too long":    {u32(256<<10 + 1), "262145 bytes"},
+		"too long":    {u32(32<<10 + 1), "32769 bytes"},
 		"much longer": {u32(0xffffffff), "4294967295 bytes"},
 		"empty":       {u32(0), "0 bytes"},
 		"cut":         {join(u32(100), []byte{signRequest, 0, 0}), "before its announced length"},
@@ -56,8 +56,12 @@ func TestBrokenMessagesEndTheConnection(t *testing.T) {
 func TestLongMessagesAreRead(t *testing.T) {
 	w := newWorld(t)
 	c := w.dial(t)
-	l := login{key: w.keys["gitea"].Public(), user: strings.Repeat("u", 200<<10)}
+	l := login{key: w.keys["gitea"].Public(), user: "u"}
+	l.user = strings.Repeat("u", 1+32<<10-len(l.request()))
 	w.must(t, c, l.request(), failure)
+	if line := w.log.last(t); !strings.Contains(fmt.Sprint(line["reason"]), "as user") {
+		t.Errorf("audit line %v", line)
+	}
 	l.user = ""
 	w.must(t, c, l.request(), signAnswer)
 }

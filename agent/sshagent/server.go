@@ -41,11 +41,11 @@ func New(o Options) *Server {
 		s.forges = append(s.forges, &f)
 		s.uses.know(f.Name, "")
 	}
-	nobody := func(unixsock.Peer) bool { return false }
+	nobody := func(unixsock.Peer) (unixsock.Account, bool) { return unixsock.Account{}, false }
 	s.users = newAudience("users", &s.ring, nobody, nobody, newTurns())
 	s.users.uses = &s.uses
 	if o.Users != nil {
-		s.users.knows, s.users.admit = o.Users.Knows, o.Users.Allows
+		s.users.known, s.users.admit = o.Users.Known, o.Users.Admit
 	}
 	return s
 }
@@ -111,7 +111,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, a *audience) error {
 			return nil // told to stop
 		case passing(err):
 			s.audit.logger.WarnContext(ctx, "accept failed", slog.Any("error", err))
-			pause(ctx)
+			_ = pause(ctx, 100*time.Millisecond) // gives connections time to end
 		default:
 			_ = l.Close()
 			return fmt.Errorf("serve the %s socket: %w", a.name, err)
@@ -127,16 +127,6 @@ func passing(err error) bool {
 		}
 	}
 	return false
-}
-
-// pause gives connections time to end.
-func pause(ctx context.Context) {
-	t := time.NewTimer(100 * time.Millisecond)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }
 
 // finish waits for open connections to end.
@@ -158,7 +148,7 @@ func (s *Server) finish(open *sync.WaitGroup, a *audience) {
 // receive asks the kernel who has come and has him served if there is a place.
 // It waits for nobody.
 func (s *Server) receive(ctx context.Context, wg *sync.WaitGroup, c net.Conn, a *audience) {
-	peer, err := unixsock.PeerOf(c)
+	peer, err := unixsock.UserOf(c)
 	if err != nil {
 		a.uses.refused(event{})
 		s.audit.logger.WarnContext(ctx, "peer unknown", slog.Any("error", err))
@@ -169,49 +159,45 @@ func (s *Server) receive(ctx context.Context, wg *sync.WaitGroup, c net.Conn, a 
 	if a.only != nil {
 		session.forges = []*Forge{a.only.forge}
 	}
-	at := a.enter(peer)
-	if at == nil {
-		session.refused(ctx, event{action: "connect"}, errTooMany)
-		_, _ = peer.Close(), c.Close()
+	at, err := a.enter(peer)
+	if err != nil {
+		session.refused(ctx, event{action: "connect"}, err)
+		_ = c.Close()
 		return
 	}
 	wg.Go(func() { session.connection(ctx, c, at) })
 }
 
-var errTooMany = &refusal{
-	reason: "too many connections are open",
-	next:   fmt.Sprintf("end those that are not in use: a user may have %d, all together %d", maxPerUser, maxTotal),
-}
-
 // connection serves one client, who has a place there, as far as he may be
 // served at all.
-func (s *session) connection(ctx context.Context, c net.Conn, at *places) {
+func (s *session) connection(ctx context.Context, c net.Conn, at place) {
 	defer func() { _ = c.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	peer, a := s.caller.Peer, s.audience
-	defer func() { at.leave(peer.UID) }()
+	defer func() { at.leave() }()
+	who, ok := a.admit(peer)
 	var err error
 	switch {
-	case !a.admit(peer):
+	case !ok && ctx.Err() != nil:
+		err = errStopping // closed already, and then the kernel tells no groups
+	case !ok:
 		err = &refusal{
 			reason: fmt.Sprintf("user %d is not listed", peer.UID),
 			next:   "if its builds are to use the keys, add the user to users: in the configuration, or one of its groups to groups:",
 		}
-	case at == &a.strangers: // a user that has just appeared
-		if !a.users.enter(peer.UID) {
-			err = errTooMany
-			break
+	case at != place{&a.users, who}: // it has just appeared, or as somebody else
+		var its place
+		if its, err = a.users.enter(who); err == nil {
+			at.leave()
+			at = its
 		}
-		at.leave(peer.UID)
-		at = &a.users
 	}
 	if err != nil {
-		_ = peer.Close()
 		s.refused(ctx, event{action: "connect"}, err)
 		return
 	}
-	s.caller = a.callerOf(ctx, peer)
+	s.caller = a.callerOf(ctx, peer, who)
 	s.serve(ctx, c)
 }
 
@@ -220,7 +206,7 @@ func (s *session) connection(ctx context.Context, c net.Conn, at *places) {
 func (s *session) serve(ctx context.Context, c net.Conn) {
 	defer s.leave(ctx)
 	m := newMessages(c)
-	ctx, cancel := context.WithDeadlineCause(ctx, m.end, errTooOld)
+	untilOld, cancel := context.WithDeadlineCause(ctx, m.end, errTooOld)
 	defer cancel()
 	for m.await() {
 		message, err := m.next()
@@ -231,7 +217,7 @@ func (s *session) serve(ctx context.Context, c net.Conn) {
 			}
 			return
 		}
-		if err := m.reply(s.answer(ctx, message)); err != nil {
+		if err := m.reply(s.answer(untilOld, message)); err != nil {
 			return
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -15,9 +16,10 @@ import (
 // caller is the process at the other end of a connection.
 type caller struct {
 	unixsock.Peer
-	facts unixsock.Process
-	claim string // its command line, as the audit lines have it
-	hint  hint   // what that command line says
+	account unixsock.Account // on which it is served
+	facts   unixsock.Process
+	claim   string // its command line, as the audit lines have it
+	hint    hint   // what that command line says
 }
 
 // callerOf reads all that is known about a peer at once, so that its process
@@ -26,13 +28,28 @@ type caller struct {
 func callerOf(p unixsock.Peer) caller {
 	c := caller{Peer: p, facts: p.Process()}
 	line, err := p.CommandLine(unixsock.MaxCommandLine)
-	c.claim = printable(strings.Join(line, " "))
+	c.claim = printable(beginning(line), maxClaim)
 	if err == nil { // of a cut one the last argument, which counts, is missing
 		c.hint = readHint(line)
 		// Not the whole command line, for as long as the connection is open.
 		c.hint.host, c.hint.path = strings.Clone(c.hint.host), strings.Clone(c.hint.path)
 	}
 	return c
+}
+
+// beginning returns a command line as far as an audit line holds it, and a little
+// more, which tells that it was cut.
+func beginning(line []string) string {
+	var b strings.Builder
+	for i, a := range line {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		if b.WriteString(a[:min(len(a), maxClaim+1)]); b.Len() > maxClaim {
+			break
+		}
+	}
+	return b.String()
 }
 
 // session is one connection of an admitted client.
@@ -98,17 +115,12 @@ func (s *session) sign(ctx context.Context, payload []byte) []byte {
 		s.refused(ctx, event{action: "sign"}, err)
 		return []byte{msgFailure}
 	}
-	e := event{action: "sign", key: fingerprint(request.key)}
-	// What is refused takes nothing out of the quota, and so waits for nobody.
-	if _, _, err = s.permitted(&e, request); err == nil {
-		err = s.audience.quota.spend(ctx, s.caller.UID)
-	}
-	var signature *ssh.Signature
-	if err == nil {
-		err = s.inTurn(ctx, func() error {
-			signature, err = s.signature(ctx, &e, request)
-			return err
-		})
+	e := event{action: "sign"}
+	signature, wait, err := s.attempt(ctx, &e, request, false)
+	if err == nil && wait > 0 {
+		if err = pause(ctx, wait); err == nil {
+			signature, _, err = s.attempt(ctx, &e, request, true)
+		}
 	}
 	if err != nil {
 		s.refused(ctx, e, err)
@@ -117,9 +129,29 @@ func (s *session) sign(ctx context.Context, payload []byte) []byte {
 	return appendString([]byte{msgSignResponse}, ssh.Marshal(signature))
 }
 
+// attempt signs in its turn, or returns how long the quota has the client wait
+// before that. Then it is to be called once more, as paid: it asks for the
+// permission again, since the loan may have been withdrawn meanwhile. What is
+// refused takes nothing out of the quota.
+func (s *session) attempt(ctx context.Context, e *event, request signRequest, paid bool) (signature *ssh.Signature, wait time.Duration, err error) {
+	err = s.inTurn(ctx, func() error {
+		l, algorithm, err := s.permitted(e, request)
+		if err == nil && !paid {
+			wait = s.audience.quota.spend(s.caller.account)
+		}
+		if err != nil || wait > 0 {
+			return err
+		}
+		signature, err = s.signature(ctx, *e, l, request.data, algorithm)
+		return err
+	})
+	return signature, wait, err
+}
+
 // permitted returns the loan and the algorithm with which a request may be
 // signed now, and completes e.
 func (s *session) permitted(e *event, request signRequest) (l loan, algorithm string, err error) {
+	e.key = fingerprint(request.key)
 	loans := s.audience.loansOf(request.key)
 	if len(loans) == 0 {
 		return loan{}, "", &refusal{
@@ -132,14 +164,9 @@ func (s *session) permitted(e *event, request signRequest) (l loan, algorithm st
 	return loans[0], algorithm, err
 }
 
-// signature signs. It asks for the permission once more: while the request
-// waited, the loan may have been withdrawn.
-func (s *session) signature(ctx context.Context, e *event, request signRequest) (*ssh.Signature, error) {
-	l, algorithm, err := s.permitted(e, request)
-	if err != nil {
-		return nil, err
-	}
-	signature, err := l.key.Sign(request.data, algorithm)
+// signature signs what is permitted.
+func (s *session) signature(ctx context.Context, e event, l loan, data []byte, algorithm string) (*ssh.Signature, error) {
+	signature, err := l.key.Sign(data, algorithm)
 	if err != nil {
 		return nil, err
 	}
@@ -147,27 +174,28 @@ func (s *session) signature(ctx context.Context, e *event, request signRequest) 
 	if s.audience.signed != nil {
 		s.audience.signed()
 	}
-	s.audit.signed(ctx, s, *e)
+	s.audit.signed(ctx, s, e)
 	return signature, nil
 }
 
-// inTurn works on a request when it is the user's turn.
+// inTurn works on a request when it is the account's turn.
 func (s *session) inTurn(ctx context.Context, work func() error) error {
-	if err := s.audience.turns.enter(ctx, s.caller.UID); err != nil {
+	if err := s.audience.turns.enter(ctx, s.caller.account); err != nil {
 		return err
 	}
 	defer s.audience.turns.leave()
 	return work()
 }
 
-// choose returns the loans whose keys the client is shown.
-// leave ends the connection.
+// leave tells of a client that goes without a signature. One that was cut off,
+// because ctx, its connection's, has ended, might have asked for one yet.
 func (s *session) leave(ctx context.Context) {
-	if s.withheld != nil {
+	if s.withheld != nil && ctx.Err() == nil {
 		s.audit.withheld(ctx, s, s.withheld)
 	}
 }
 
+// choose returns the loans whose keys the client is shown.
 func (s *session) choose() ([]loan, error) {
 	loans := s.audience.ring.all()
 	if only := s.audience.only; only != nil {
@@ -208,7 +236,7 @@ func (s *session) extension(ctx context.Context, payload []byte) []byte {
 		}
 		return []byte{msgSuccess}
 	default:
-		s.refused(ctx, event{action: "extension"}, refuse("extension %.100q is not served here", name))
+		s.refused(ctx, event{action: "extension"}, refuse("extension %s is not served here", quote(name)))
 	}
 	return []byte{msgFailure}
 }

@@ -46,7 +46,7 @@ func newSession(tb testing.TB, log io.Writer, argv ...string) (*session, *key.Ke
 		audience: a,
 		audit:    &audit{logger: slog.New(slog.NewJSONHandler(log, nil))},
 		caller: caller{
-			Peer: unixsock.Peer{UID: 1001, GID: 1002, PID: 4711, Proven: true}, claim: printable(strings.Join(argv, " ")), hint: readHint(argv),
+			Peer: unixsock.Peer{UID: 1001, GID: 1002, PID: 4711, Proven: true}, account: user(1001), claim: printable(beginning(argv), maxClaim), hint: readHint(argv),
 			facts: unixsock.Process{Exe: "/usr/bin/ssh", Comm: "ssh\n", Cgroup: "/system.slice/jenkins.service"},
 		},
 	}, k
@@ -159,10 +159,11 @@ func TestBusyClientsAreLeftInTheEnd(t *testing.T) {
 	})
 }
 
-// Lists and binds have their turns too, and a bind that was not even looked at is
-// a refused one.
-func TestListsAndBindsHaveTheirTurns(t *testing.T) {
+// Who was not given a turn is shown nothing, and a bind that was not even looked
+// at is a refused one.
+func TestListsAndBindsWithoutATurn(t *testing.T) {
 	s, _ := newSession(t, io.Discard)
+	bind := pinHost(t, s)
 	s.audience.turns = &turns{}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -170,8 +171,8 @@ func TestListsAndBindsHaveTheirTurns(t *testing.T) {
 	if reply := s.answer(ctx, []byte{msgRequestIdentities}); !bytes.Equal(reply, none) {
 		t.Errorf("reply %x", reply)
 	}
-	if reply := s.answer(ctx, appendString([]byte{msgExtension}, extSessionBind)); reply[0] != msgExtensionFailure || !s.binding.refused {
-		t.Errorf("reply %x, refused %v", reply, s.binding.refused)
+	if reply := s.answer(ctx, bind); reply[0] != msgExtensionFailure || !s.binding.refused || s.binding.done() {
+		t.Errorf("reply %x, %+v", reply, s.binding)
 	}
 }
 
@@ -219,7 +220,7 @@ func TestPrintable(t *testing.T) {
 		strings.Repeat("\n", 99):    strings.Repeat(`\n`, 99),
 		strings.Repeat("\x00", 200): strings.Repeat(`\x00`, 75) + "...",
 	} {
-		if got := printable(in); got != want {
+		if got := printable(in, 300); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}

@@ -4,27 +4,29 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"deploykeyd/agent/unixsock"
 )
 
 // turns lets a few requests be worked on at once. When more of them wait, one
-// user after the other gets a turn, however many requests each of them has: a
-// user with many busy connections delays another by one turn of its own.
+// account after the other gets a turn, however many requests each of them has: one
+// with many busy connections delays another by one turn of its own.
 type turns struct {
 	mu    sync.Mutex
 	free  int
-	lines []*line // of the users that wait, the next one first
+	lines []*line // of the accounts that wait, the next one first
 }
 
-// line is one user's requests, the oldest first. It has at least one.
+// line is one account's requests, the oldest first. It has at least one.
 type line struct {
-	uid     uint32
+	who     unixsock.Account
 	waiting []chan struct{} // each is closed when its turn has come
 }
 
-// enter waits for a turn of uid, at most until ctx ends. A turn must be given
-// back with leave.
-func (t *turns) enter(ctx context.Context, uid uint32) error {
-	came := t.queue(uid)
+// enter waits for a turn of an account, at most until ctx ends. A turn must be
+// given back with leave.
+func (t *turns) enter(ctx context.Context, who unixsock.Account) error {
+	came := t.queue(who)
 	if came == nil {
 		return nil
 	}
@@ -33,14 +35,14 @@ func (t *turns) enter(ctx context.Context, uid uint32) error {
 		return nil
 	case <-ctx.Done():
 	}
-	if !t.unqueue(uid, came) {
+	if !t.unqueue(who, came) {
 		t.leave() // it had come in the same moment
 	}
 	return ended(ctx)
 }
 
-// queue takes a turn that is free and returns nil, or has uid wait for one.
-func (t *turns) queue(uid uint32) chan struct{} {
+// queue takes a turn that is free and returns nil, or has who wait for one.
+func (t *turns) queue(who unixsock.Account) chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.free > 0 {
@@ -48,19 +50,19 @@ func (t *turns) queue(uid uint32) chan struct{} {
 		return nil
 	}
 	came := make(chan struct{})
-	if i := t.find(uid); i >= 0 {
+	if i := t.find(who); i >= 0 {
 		t.lines[i].waiting = append(t.lines[i].waiting, came)
 	} else {
-		t.lines = append(t.lines, &line{uid, []chan struct{}{came}})
+		t.lines = append(t.lines, &line{who, []chan struct{}{came}})
 	}
 	return came
 }
 
 // unqueue has a request wait no more. It returns false when its turn has come.
-func (t *turns) unqueue(uid uint32, came chan struct{}) bool {
+func (t *turns) unqueue(who unixsock.Account, came chan struct{}) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i := t.find(uid)
+	i := t.find(who)
 	if i < 0 {
 		return false
 	}
@@ -75,19 +77,15 @@ func (t *turns) unqueue(uid uint32, came chan struct{}) bool {
 	return true
 }
 
-func (t *turns) find(uid uint32) int {
-	return slices.IndexFunc(t.lines, func(l *line) bool { return l.uid == uid })
+func (t *turns) find(who unixsock.Account) int {
+	return slices.IndexFunc(t.lines, func(l *line) bool { return l.who == who })
 }
 
+// leave gives a turn to the oldest request of the next account, which goes to the
+// end of the queue with what else it has.
 func (t *turns) leave() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.pass()
-}
-
-// pass gives a turn to the oldest request of the next user, who goes to the end
-// of the queue with what else it has.
-func (t *turns) pass() {
 	if len(t.lines) == 0 {
 		t.free++
 		return

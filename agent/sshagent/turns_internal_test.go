@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"deploykeyd/agent/unixsock"
 )
 
 // atRest finds all turns free.
@@ -26,23 +28,24 @@ func atRest(t *testing.T, turns *turns, free int) {
 func TestTurnsGoRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := &turns{free: 1}
-		if err := turns.enter(t.Context(), 9); err != nil {
+		if err := turns.enter(t.Context(), user(9)); err != nil {
 			t.Fatal(err)
 		}
-		var got []uint32
-		for _, uid := range []uint32{1, 1, 1, 1, 2, 3, 3} {
+		var got []unixsock.Account
+		one, two, other := user(1), user(2), group(2)
+		for _, who := range []unixsock.Account{one, one, one, one, two, other, other} {
 			go func() {
-				if err := turns.enter(t.Context(), uid); err != nil {
+				if err := turns.enter(t.Context(), who); err != nil {
 					t.Error(err)
 				}
-				got = append(got, uid)
+				got = append(got, who)
 				turns.leave()
 			}()
 			synctest.Wait()
 		}
 		turns.leave()
 		synctest.Wait()
-		if diff := cmp.Diff([]uint32{1, 2, 3, 1, 3, 1, 1}, got); diff != "" {
+		if diff := cmp.Diff([]unixsock.Account{one, two, other, one, other, one, one}, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		atRest(t, turns, 1)
@@ -55,7 +58,7 @@ func TestTurnsLetAsManyWorkAsThereAre(t *testing.T) {
 		var working, most atomic.Int32
 		for uid := range uint32(50) {
 			go func() {
-				if err := turns.enter(t.Context(), uid%7); err != nil {
+				if err := turns.enter(t.Context(), user(uid%7)); err != nil {
 					t.Error(err)
 				}
 				most.Store(max(most.Load(), working.Add(1)))
@@ -76,13 +79,13 @@ func TestTurnsLetAsManyWorkAsThereAre(t *testing.T) {
 func TestTurnsAreNotWaitedForAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := &turns{free: 1}
-		if err := turns.enter(t.Context(), 1); err != nil {
+		if err := turns.enter(t.Context(), user(1)); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ends := make(chan error)
 		for _, uid := range []uint32{1, 1, 2} {
-			go func() { ends <- turns.enter(ctx, uid) }()
+			go func() { ends <- turns.enter(ctx, user(uid)) }()
 		}
 		synctest.Wait()
 		cancel()
@@ -96,25 +99,26 @@ func TestTurnsAreNotWaitedForAfterTheEnd(t *testing.T) {
 	})
 }
 
-// A turn that comes in the moment in which its request gives up is passed on.
+// A turn that comes in the moment in which its request gives up is passed on. Which
+// of both is first is chance.
 func TestTurnsThatComeTooLateArePassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := &turns{free: 1}
-		if err := turns.enter(t.Context(), 1); err != nil {
-			t.Fatal(err)
+		for range 1000 {
+			turns := &turns{}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- turns.enter(ctx, user(2)) }()
+			synctest.Wait()
+			go turns.leave()
+			cancel()
+			if err := <-ended; err == nil {
+				turns.leave()
+			} else if !errors.Is(err, errStopping) {
+				t.Fatalf("ended with %v", err)
+			}
+			synctest.Wait()
+			atRest(t, turns, 1)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error)
-		go func() { ended <- turns.enter(ctx, 2) }()
-		synctest.Wait()
-		turns.mu.Lock()
-		cancel()
-		turns.pass() // before the request can leave the queue
-		turns.mu.Unlock()
-		if err := <-ended; !errors.Is(err, errStopping) {
-			t.Errorf("ended with %v", err)
-		}
-		atRest(t, turns, 1)
 	})
 }
 
@@ -129,7 +133,7 @@ func TestTurnsAreNotLost(t *testing.T) {
 					if rand.IntN(2) == 0 {
 						go cancel()
 					}
-					if turns.enter(ctx, uid) == nil {
+					if turns.enter(ctx, user(uid)) == nil {
 						turns.leave()
 					}
 					cancel()

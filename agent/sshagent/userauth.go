@@ -53,9 +53,9 @@ func parseLogin(data []byte) (login, error) {
 		len(l.session) < minSessionID || len(l.session) > maxSessionID:
 		return login{}, errNotALogin
 	case service != serviceConnection:
-		return login{}, refuse("the login is for service %.100q, not %s", service, serviceConnection)
+		return login{}, refuse("the login is for service %s, not %s", quote(service), serviceConnection)
 	case method != methodPublicKey && !l.hostbound:
-		return login{}, refuse("the login method %.100q is not one with a public key", method)
+		return login{}, refuse("the login method %s is not one with a public key", quote(method))
 	case signed == 0:
 		return login{}, errors.New("the login request says that it has no signature")
 	}

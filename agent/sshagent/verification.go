@@ -49,7 +49,9 @@ func (s *Server) OpenVerification(dir, forge string, repo provision.Repository, 
 	v := &Verification{folder: folder, path: path, cancel: cancel, served: make(chan error, 1)}
 	ring := &Keyring{}
 	_ = ring.Publish(f, repo, k) // nothing else is lent there
-	ourselves := func(p unixsock.Peer) bool { return int(p.UID) == os.Geteuid() }
+	ourselves := func(p unixsock.Peer) (unixsock.Account, bool) {
+		return unixsock.Account{ID: p.UID}, int(p.UID) == os.Geteuid()
+	}
 	a := newAudience("verification", ring, ourselves, ourselves, s.users.turns)
 	a.signed = func() { v.signatures.Add(1) }
 	go func() {

@@ -64,6 +64,15 @@ func TestClientThatFoundNoUseInWhatItWasShownIsTold(t *testing.T) {
 			t.Errorf("%s: told %d times", c.name, told)
 		}
 	}
+	conn, before := w.dial(t), len(w.log.lines(t))
+	listed(t, conn)
+	w.stop() // cuts it off, which is no choice of the client's
+	if err := <-w.served; err != nil {
+		t.Error(err)
+	}
+	if lines := w.log.lines(t)[before:]; len(lines) != 0 {
+		t.Errorf("log at the end: %v", lines)
+	}
 	if _, refused := w.server.Totals(); refused != 1 {
 		t.Errorf("%d refusals are counted", refused)
 	}

@@ -191,6 +191,11 @@ func (w *world) serve(t *testing.T, forges []sshagent.Forge, users ...string) {
 	if users == nil {
 		users = []string{me()}
 	}
+	w.serveUsers(t, unixsock.NewUsers(users, nil, unixsock.Resolver{}, nil), forges)
+}
+
+func (w *world) serveUsers(t *testing.T, users *unixsock.Users, forges []sshagent.Forge) {
+	t.Helper()
 	dir := folder(t)
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -200,9 +205,7 @@ func (w *world) serve(t *testing.T, forges []sshagent.Forge, users ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.server = sshagent.New(sshagent.Options{
-		Forges: forges, Users: unixsock.NewUsers(users, nil, unixsock.Resolver{}, nil), Logger: w.log.logger(),
-	})
+	w.server = sshagent.New(sshagent.Options{Forges: forges, Users: users, Logger: w.log.logger()})
 	ctx, cancel := context.WithCancel(t.Context())
 	w.stop, w.served = cancel, make(chan error, 1)
 	go func() {

@@ -2,7 +2,6 @@ package unixsock
 
 import (
 	"net"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,12 +9,16 @@ import (
 // PeerWith is PeerOf where the kernel is asked for the handle of the process by
 // handleOf.
 func PeerWith(c net.Conn, handleOf func(fd int) (int, error)) (Peer, error) {
-	raw, err := c.(syscall.Conn).SyscallConn()
+	p, err := UserOf(c)
 	if err != nil {
 		return Peer{}, err
 	}
-	return peerOf(raw, handleOf)
+	OpenWith(&p, handleOf)
+	return p, nil
 }
+
+// OpenWith is the second step of PeerWith.
+func OpenWith(p *Peer, handleOf func(fd int) (int, error)) { p.openProcess(handleOf) }
 
 // Handle asks a kernel from 6.5 on.
 func Handle(fd int) (int, error) {

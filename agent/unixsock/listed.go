@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -55,6 +57,7 @@ func newListed(kind string, entries []string, resolve func(context.Context, stri
 		switch {
 		case s == "root":
 			l.numbers = append(l.numbers, 0)
+		case err != nil && slices.Contains(l.names, s): // once is enough
 		case err != nil:
 			l.names = append(l.names, s)
 		case !l.nobody(uint32(id)):
@@ -62,6 +65,23 @@ func newListed(kind string, entries []string, resolve func(context.Context, stri
 		}
 	}
 	return l
+}
+
+// means yields the ids that let somebody in, in the order of the list, those that
+// are listed as such first. Users.mu is held.
+func (l *listed) means() iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for _, id := range l.numbers {
+			if !yield(id) {
+				return
+			}
+		}
+		for _, name := range l.names {
+			if id, ok := l.ids[name]; ok && !yield(id) {
+				return
+			}
+		}
+	}
 }
 
 // nobody reports whether an id stands for no particular user or group.

@@ -15,9 +15,6 @@ import (
 // last of them for a zero byte.
 const maxPath = 107
 
-// probeTimeout bounds how long Listen asks whether somebody answers.
-const probeTimeout = 2 * time.Second
-
 // Errors in the chain of what Listen returns.
 var (
 	// ErrInUse means that a living process answers at the path.
@@ -80,9 +77,7 @@ func removeDead(path string) error {
 	if before.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%w: remove it, or choose another path", ErrNotASocket)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
-	defer cancel()
-	conn, err := Dial(ctx, path)
+	conn, err := dialOnce(context.Background(), path)
 	switch {
 	case err == nil:
 		_ = conn.Close()
@@ -110,11 +105,38 @@ func (l *Listener) Close() error {
 	return l.UnixListener.Close()
 }
 
-// Dial connects to the socket at path. The error's chain has the system's
-// reason, such as fs.ErrNotExist or syscall.ECONNREFUSED.
+// tryAgain is how long Dial lets a full queue be.
+const tryAgain = 10 * time.Millisecond
+
+// Dial connects to the socket at path. While the socket's queue is full it tries
+// again until ctx ends: whoever connects over and over fills the queue of a
+// listener that is well. The error's chain has the system's reason, such as
+// fs.ErrNotExist, syscall.ECONNREFUSED or, with that of ctx, syscall.EAGAIN.
 func Dial(ctx context.Context, path string) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", path, err)
+	}
+	tick := time.NewTicker(tryAgain)
+	defer tick.Stop()
+	for {
+		conn, err := dialOnce(ctx, path)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return conn, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", err, ctx.Err())
+		}
+	}
+}
+
+// dialOnce is Dial, but a full queue is final. It waits for nothing, so that ctx
+// does not end it: Go's sockets never block, and connect(2) leaves nothing to
+// finish later for a Unix socket.
+func dialOnce(ctx context.Context, path string) (net.Conn, error) {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", path)
+	conn, err := d.DialContext(context.WithoutCancel(ctx), "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", path, cause(err))
 	}

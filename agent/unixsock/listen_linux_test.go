@@ -1,6 +1,7 @@
 package unixsock_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net"
@@ -9,6 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"deploykeyd/agent/unixsock"
 )
@@ -125,28 +129,63 @@ func TestListenRefuses(t *testing.T) {
 	_ = c.Close()
 }
 
-// A process that is too busy to answer is not dead.
-func TestListenRefusesABusySocket(t *testing.T) {
-	path := filepath.Join(folder(t), "s")
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+// busy has a socket at path whose queue is full, and returns what accepts one.
+func busy(t *testing.T, path string) (accept func()) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = syscall.Close(fd) }()
-	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 0)); err != nil {
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0)); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // fills the queue
-		if c, err := unixsock.Dial(t.Context(), path); err == nil {
-			defer func() { _ = c.Close() }() //nolint:revive // two of them
+	c, err := unixsock.Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return func() {
+		if served, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC); err != nil {
+			t.Error(err)
+		} else {
+			t.Cleanup(func() { _ = unix.Close(served) })
 		}
 	}
-	if _, err := unixsock.Listen(path, 0o600); !errors.Is(err, unixsock.ErrInUse) {
-		t.Errorf("got %v, want ErrInUse", err)
+}
+
+// A process that is too busy to answer is not dead. Nobody waits for it.
+func TestListenRefusesABusySocket(t *testing.T) {
+	path := filepath.Join(folder(t), "s")
+	busy(t, path)
+	began := time.Now()
+	_, err := unixsock.Listen(path, 0o600)
+	if !errors.Is(err, unixsock.ErrInUse) || !errors.Is(err, syscall.EAGAIN) || time.Since(began) > time.Second {
+		t.Errorf("got %v after %v, want ErrInUse", err, time.Since(began))
 	}
 	if _, err := os.Lstat(path); err != nil {
 		t.Errorf("the busy process's socket is gone: %v", err)
 	}
+}
+
+func TestDialWaitsForAPlaceInTheQueue(t *testing.T) {
+	path := filepath.Join(folder(t), "s")
+	accept := busy(t, path)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := unixsock.Dial(ctx, path)
+	if !errors.Is(err, syscall.EAGAIN) || !errors.Is(err, context.DeadlineExceeded) || strings.Count(err.Error(), path) != 1 {
+		t.Errorf("without a place: %v", err)
+	}
+	if ctx.Err() == nil {
+		t.Error("gave up at once")
+	}
+	time.AfterFunc(100*time.Millisecond, accept)
+	c, err := unixsock.Dial(t.Context(), path)
+	if err != nil {
+		t.Fatalf("with a place after a while: %v", err)
+	}
+	_ = c.Close()
 }
 
 func TestCloseLeavesAnothersSocket(t *testing.T) {

@@ -103,7 +103,7 @@ func TestPeersInChildNamespaces(t *testing.T) {
 	}{
 		"root": {[]string{"root"}, []string{"root"}, false}, "its uid": {[]string{"70001"}, nil, true}, "its group": {nil, []string{"70005"}, true},
 	} {
-		if unixsock.NewUsers(c.users, c.groups, unixsock.Resolver{}, nil).Allows(p) != c.want {
+		if unixsock.Admits(unixsock.NewUsers(c.users, c.groups, unixsock.Resolver{}, nil), p) != c.want {
 			t.Errorf("%s: %v", name, !c.want)
 		}
 	}
@@ -208,7 +208,7 @@ func TestOverflowIDsAreTheKernels(t *testing.T) {
 		"user": {of(1001, 1), true}, "group": {of(1, 2001), true}, "overflow user": {of(4711, 1), false},
 		"overflow user in a group": {of(4711, 2001), false}, "overflow group": {of(1, 4712, 4712), false},
 	} {
-		if got := u.Allows(c.p); got != c.want {
+		if got := unixsock.Admits(u, c.p); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // MaxCommandLine is the most that CommandLine reads, in bytes.
@@ -49,12 +51,17 @@ type Peer struct {
 	// was given its pid.
 	Proven bool
 
+	socket   syscall.RawConn // the connection; nil for a Peer that UserOf did not return
+	accepted time.Duration   // when UserOf was called, by bootClock
+
 	// process is the peer's folder in /proc, held open: it goes on standing for
-	// that process when its pid has been given to another. Nil when unknown.
+	// that process when its pid has been given to another. Nil when unknown,
+	// and before OpenProcess.
 	process *os.Root
 }
 
-// Close lets go of the peer's process. The rest of p stays usable.
+// Close lets go of the peer's process, if it was opened. The rest of p stays
+// usable.
 func (p Peer) Close() error {
 	if p.process == nil {
 		return nil

@@ -11,13 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PeerOf returns who is at the other end of a Unix socket connection, from
-// SO_PEERCRED, SO_PEERGROUPS and SO_PEERPIDFD (unix(7)). It never waits for the
-// peer. The caller closes the peer. It is to be called right after Accept: where
-// the kernel is older than 6.5, a process that ended and whose pid was given to
-// another one of the same user and group before the call may be taken for the
-// peer, which is then not Proven.
+// PeerOf is UserOf and Peer.OpenProcess in one.
 func PeerOf(c net.Conn) (Peer, error) {
+	p, err := UserOf(c)
+	if err != nil {
+		return Peer{}, err
+	}
+	p.OpenProcess()
+	return p, nil
+}
+
+// UserOf returns who is at the other end of a Unix socket connection, from
+// SO_PEERCRED and SO_PEERGROUPS (unix(7)). It opens nothing, so that it costs
+// little whoever comes, and never waits for the peer. It is to be called right
+// after Accept, for OpenProcess's sake.
+func UserOf(c net.Conn) (Peer, error) {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return Peer{}, fmt.Errorf("peer of a %T: not a Unix socket", c)
@@ -26,38 +34,48 @@ func PeerOf(c net.Conn) (Peer, error) {
 	if err != nil {
 		return Peer{}, fmt.Errorf("peer credentials: %w", err)
 	}
-	p, err := peerOf(raw, func(fd int) (int, error) {
-		return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+	accepted := bootClock()
+	var cred *unix.Ucred
+	var optErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, optErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		optErr = os.NewSyscallError("getsockopt SO_PEERCRED", optErr)
 	})
-	if err != nil {
+	if err := errors.Join(err, optErr); err != nil {
 		return Peer{}, fmt.Errorf("peer credentials: %w", err)
 	}
-	return p, nil
-}
-
-// peerOf asks about the other end of a socket. handleOf asks for the kernel's
-// handle of the process there.
-func peerOf(raw syscall.RawConn, handleOf func(fd int) (int, error)) (Peer, error) {
-	var p Peer
-	var optErr error
-	accepted := bootClock()
-	err := raw.Control(func(fd uintptr) {
-		var cred *unix.Ucred
-		cred, optErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if optErr != nil {
-			optErr = os.NewSyscallError("getsockopt SO_PEERCRED", optErr)
-			return
-		}
-		p = Peer{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid}
-		p.process, p.Proven = openProcess(cred, accepted, func() (int, error) { return handleOf(int(fd)) })
-	})
+	p := Peer{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid, socket: raw, accepted: accepted}
 	p.Groups = func(most int) (groups []uint32) {
 		if err := raw.Control(func(fd uintptr) { groups = peerGroups(int(fd), most) }); err != nil {
 			return nil
 		}
 		return groups
 	}
-	return p, errors.Join(err, optErr)
+	return p, nil
+}
+
+// OpenProcess makes CommandLine and Process see the process that connected, by
+// the kernel's handle of it (SO_PEERPIDFD), where that can be done at all. It is
+// called once, of a Peer that UserOf returned and while the connection is open;
+// then the caller closes the peer. It never waits for the peer.
+//
+// A process that began after UserOf was called is never taken for the peer.
+// Where the kernel is older than 6.5, one of the same user and group may be that
+// was given the peer's pid before; then the peer is not Proven.
+func (p *Peer) OpenProcess() {
+	p.openProcess(func(fd int) (int, error) { return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD) })
+}
+
+// openProcess is OpenProcess where handleOf asks for the kernel's handle of the
+// process at the other end of a socket.
+func (p *Peer) openProcess(handleOf func(fd int) (int, error)) {
+	if p.socket == nil {
+		return
+	}
+	// The connection may have been closed by now: the process is not seen then.
+	_ = p.socket.Control(func(fd uintptr) {
+		p.process, p.Proven = openProcess(p, func() (int, error) { return handleOf(int(fd)) })
+	})
 }
 
 // peerGroups returns the supplementary groups of the process that connected, or

@@ -34,6 +34,36 @@ func TestPeerOfSaysWhoConnected(t *testing.T) {
 	}
 }
 
+// The user alone is told without a look at the process, which may follow.
+func TestUserOfOpensNothing(t *testing.T) {
+	l := openTo(t)
+	cmd, _ := client(t, l, &syscall.Credential{Uid: 70001, Gid: 70002, Groups: []uint32{70010}}, "ssh", "git@gitea.test")
+	c := acceptConn(t, l)
+	p, err := unixsock.UserOf(c)
+	if err != nil || p.UID != 70001 || p.GID != 70002 || p.PID != int32(cmd.Process.Pid) || !slices.Equal(p.Groups(9), []uint32{70010}) {
+		t.Errorf("got %+v, %v", p, err)
+	}
+	if line, err := p.CommandLine(100); !errors.Is(err, unixsock.ErrNoProcess) || p.Proven || p.Close() != nil {
+		t.Errorf("proven %v, %q, %v", p.Proven, line, err)
+	}
+	p.OpenProcess()
+	if line, err := p.CommandLine(100); err != nil || !p.Proven || len(line) != 2 {
+		t.Errorf("afterwards: proven %v, %q, %v", p.Proven, line, err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	late, err := unixsock.UserOf(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	late.OpenProcess()
+	if line, err := late.CommandLine(100); !errors.Is(err, unixsock.ErrNoProcess) {
+		t.Errorf("of a closed connection: %q, %v", line, err)
+	}
+}
+
 // The same on a kernel without handles of peers.
 func TestPeerOfBefore65(t *testing.T) {
 	l := openTo(t)
@@ -116,11 +146,11 @@ func TestPeerInAllTheGroupsThereMayBe(t *testing.T) {
 		t.Fatalf("%d groups", len(groups))
 	}
 	u := unixsock.NewUsers(nil, []string{"165535"}, unixsock.Resolver{}, nil)
-	if !u.Allows(p) || unixsock.NewUsers(nil, []string{"165536"}, unixsock.Resolver{}, nil).Allows(p) {
+	if !unixsock.Admits(u, p) || unixsock.Admits(unixsock.NewUsers(nil, []string{"165536"}, unixsock.Resolver{}, nil), p) {
 		t.Error("the last group does not decide")
 	}
-	if u.Knows(p) {
-		t.Error("Knows reads as many groups as Allows")
+	if unixsock.Knows(u, p) {
+		t.Error("Known reads as many groups as Admit")
 	}
 }
 
@@ -140,7 +170,7 @@ func TestMembershipIsTheProcesssOwn(t *testing.T) {
 	} {
 		l := openTo(t)
 		client(t, l, &c.who)
-		if got := u.Allows(peerOf(t, acceptConn(t, l))); got != c.want {
+		if got := unixsock.Admits(u, peerOf(t, acceptConn(t, l))); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

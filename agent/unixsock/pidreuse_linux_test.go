@@ -30,7 +30,7 @@ func TestPidReuse(t *testing.T) {
 		"from 6.5 on": unixsock.Handle, "before 6.5": unixsock.NoHandle,
 	} {
 		for name, reuse := range map[string]func(*testing.T, *reused, func(int) (int, error)) unixsock.Peer{
-			"after PeerOf": afterPeerOf, "within PeerOf": withinPeerOf, "before PeerOf, by another user": beforePeerOf,
+			"after PeerOf": afterPeerOf, "before OpenProcess": beforeOpenProcess, "within PeerOf": withinPeerOf, "before PeerOf, by another user": beforePeerOf,
 		} {
 			r, p := untilReused(t, handleOf, reuse)
 			r.check(t, kernel+", "+name, p)
@@ -76,6 +76,22 @@ func withinPeerOf(t *testing.T, r *reused, handleOf func(int) (int, error)) unix
 		r.replace(t)
 		return handle, err
 	})
+}
+
+// beforeOpenProcess is a newcomer of the very same user, who comes between the
+// two steps of PeerOf.
+func beforeOpenProcess(t *testing.T, r *reused, handleOf func(int) (int, error)) unixsock.Peer {
+	t.Helper()
+	r.other = r.peer
+	p, err := unixsock.UserOf(r.conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(20 * time.Millisecond) // as within PeerOf
+	r.replace(t)
+	unixsock.OpenWith(&p, handleOf)
+	t.Cleanup(func() { _ = p.Close() })
+	return p
 }
 
 func beforePeerOfBySameUser(t *testing.T, r *reused, handleOf func(int) (int, error)) unixsock.Peer {

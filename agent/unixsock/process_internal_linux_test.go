@@ -48,7 +48,7 @@ func TestOpenProcess(t *testing.T) {
 		"no handles, none with that pid":  {unix.Ucred{Pid: 1<<31 - 1, Uid: uid, Gid: gid}, now, old, false, false},
 		"no handles and no clock to tell": {unix.Ucred{Pid: pid, Uid: uid, Gid: gid}, 0, old, false, false},
 	} {
-		process, proven := openProcess(&c.cred, c.accepted, c.handle)
+		process, proven := openProcess(&Peer{UID: c.cred.Uid, GID: c.cred.Gid, PID: c.cred.Pid, accepted: c.accepted}, c.handle)
 		if (process != nil) != c.opened || proven != c.proven {
 			t.Errorf("%s: opened %v, proven %v", name, process != nil, proven)
 		}

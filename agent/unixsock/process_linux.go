@@ -18,8 +18,8 @@ import (
 // The kernel's handle of that process, if it gives one, tells whether the pid
 // was still its own when the folder was opened: then that is proven. Without one
 // the folder is refused that cannot be the peer's by what it says.
-func openProcess(cred *unix.Ucred, accepted time.Duration, handleOf func() (int, error)) (process *os.Root, proven bool) {
-	if cred.Pid <= 0 || !procIsOurs() {
+func openProcess(p *Peer, handleOf func() (int, error)) (process *os.Root, proven bool) {
+	if p.PID <= 0 || !procIsOurs() {
 		return nil, false
 	}
 	handle, err := handleOf()
@@ -31,11 +31,11 @@ func openProcess(cred *unix.Ucred, accepted time.Duration, handleOf func() (int,
 	default: // EINVAL or ESRCH, as the kernel has it: the process has gone
 		return nil, false
 	}
-	process, err = os.OpenRoot("/proc/" + strconv.Itoa(int(cred.Pid)))
+	process, err = os.OpenRoot("/proc/" + strconv.Itoa(int(p.PID)))
 	if err != nil {
 		return nil, false
 	}
-	if proven = handle >= 0; proven && runs(handle) || !proven && mayBe(process, cred, accepted) {
+	if proven = handle >= 0; proven && runs(handle) || !proven && mayBe(process, p) {
 		return process, proven
 	}
 	_ = process.Close()
@@ -61,21 +61,21 @@ func runs(handle int) bool {
 	}
 }
 
-// mayBe reports whether a process can be the one with those credentials that
-// had connected by the time accepted. Another one that was given its pid early
-// enough cannot be told from it when it is of the same user and group; that one
-// can claim whatever it likes about itself anyway.
+// mayBe reports whether a process can be the one that connected: one with p's
+// credentials that began before p was accepted. Another one that was given its
+// pid early enough cannot be told from it when it is of the same user and group;
+// that one can claim whatever it likes about itself anyway.
 //
 // The folder belongs to the effective user and group of its process, whatever
 // else in /proc belongs to root. To read the same in /proc/pid/status takes the
 // kernel tens of milliseconds when there are 65536 groups to list.
-func mayBe(process *os.Root, cred *unix.Ucred, accepted time.Duration) bool {
+func mayBe(process *os.Root, p *Peer) bool {
 	folder, err := process.Stat(".")
 	if err != nil {
 		return false
 	}
 	owner, ok := folder.Sys().(*syscall.Stat_t)
-	if !ok || owner.Uid != cred.Uid || owner.Gid != cred.Gid {
+	if !ok || owner.Uid != p.UID || owner.Gid != p.GID {
 		return false
 	}
 	stat, err := Peer{process: process}.read("stat", maxFact)
@@ -83,7 +83,7 @@ func mayBe(process *os.Root, cred *unix.Ucred, accepted time.Duration) bool {
 		return false
 	}
 	started, ok := startTime(stat)
-	return ok && started <= accepted
+	return ok && started <= p.accepted
 }
 
 // tick is the unit of start times in /proc, 1/USER_HZ seconds, on all systems

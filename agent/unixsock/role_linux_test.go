@@ -137,7 +137,7 @@ func (l *look) tell() error {
 	s := sight{UID: p.UID, GID: p.GID, Groups: p.Groups(unixsock.MaxGroups), PID: int(p.PID), Proven: p.Proven, Facts: p.Process()}
 	s.Line, err = p.CommandLine(unixsock.MaxCommandLine)
 	s.NoLine = errors.Is(err, unixsock.ErrNoProcess)
-	s.Allowed = unixsock.NewUsers(l.Users, l.Groups, unixsock.Resolver{}, nil).Allows(p)
+	s.Allowed = unixsock.Admits(unixsock.NewUsers(l.Users, l.Groups, unixsock.Resolver{}, nil), p)
 	return json.NewEncoder(os.Stdout).Encode(s)
 }
 

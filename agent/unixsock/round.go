@@ -5,16 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
-)
-
-const (
-	// lookupTimeout bounds one round of look-ups.
-	lookupTimeout = 3 * time.Second
-	// maxLookups is how many names are looked up at a time: enough that a few
-	// that are never answered do not keep the others back.
-	maxLookups = 16
 )
 
 // round asks once for all names, of users and of groups.
@@ -43,7 +34,7 @@ func (u *Users) begin(ctx context.Context) {
 	u.pending = r
 	go func() {
 		began := time.Now()
-		answers := u.ask(ctx)
+		answers := u.lookups.ask(ctx, &u.users, &u.groups)
 		r.problems = u.problemsOf(ctx, answers)
 		users, groups := u.users.settle(answers), u.groups.settle(answers)
 		u.mu.Lock()
@@ -52,38 +43,6 @@ func (u *Users) begin(ctx context.Context) {
 		u.asked, u.pending = began, nil
 		close(r.done)
 	}()
-}
-
-// answer is what a look-up of a name gave.
-type answer struct {
-	of   *listed
-	name string
-	id   uint32
-	err  error
-}
-
-// ask looks all names up, many at a time.
-func (u *Users) ask(ctx context.Context) []answer {
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	var answers []answer
-	for _, l := range []*listed{&u.users, &u.groups} {
-		for _, name := range l.names {
-			answers = append(answers, answer{of: l, name: name})
-		}
-	}
-	var wg sync.WaitGroup
-	places := make(chan struct{}, maxLookups)
-	for i := range answers {
-		places <- struct{}{}
-		a := &answers[i]
-		wg.Go(func() {
-			defer func() { <-places }()
-			a.id, a.err = a.of.lookup(ctx, a.name)
-		})
-	}
-	wg.Wait()
-	return answers
 }
 
 // problemsOf returns what is wrong with the names that mean nobody, and logs

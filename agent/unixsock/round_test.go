@@ -41,7 +41,7 @@ func TestUsersAsksRarely(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range uint32(200) {
 			wg.Go(func() {
-				if u.Allows(of(1001+i, 1, 2001+i)) {
+				if unixsock.Admits(u, of(1001+i, 1, 2001+i)) {
 					t.Error("a stranger was let in")
 				}
 			})
@@ -51,15 +51,15 @@ func TestUsersAsksRarely(t *testing.T) {
 			t.Errorf("200 strangers at once caused %d look-ups, want one round of 2", d.asked)
 		}
 		d.users["jenkins"], d.groups["builders"] = 1001, 2001 // made after boot
-		if u.Allows(of(1001, 1)) || u.Allows(of(5, 2001)) {
+		if unixsock.Admits(u, of(1001, 1)) || unixsock.Admits(u, of(5, 2001)) {
 			t.Error("known without being asked for")
 		}
 		wait(t, 5*time.Second-1)
-		if u.Allows(of(1001, 1)) || d.asked != 2 {
+		if unixsock.Admits(u, of(1001, 1)) || d.asked != 2 {
 			t.Error("asked again too soon")
 		}
 		wait(t, 1)
-		if !u.Allows(of(5, 1, 2001)) || !u.Allows(of(1001, 1)) {
+		if !unixsock.Admits(u, of(5, 1, 2001)) || !unixsock.Admits(u, of(1001, 1)) {
 			t.Error("those that have appeared are not let in")
 		}
 		if d.asked != 4 {
@@ -80,7 +80,7 @@ func TestStrangersCauseOneRoundInFiveSeconds(t *testing.T) {
 		u := unixsock.NewUsers(nil, []string{"builders"}, unixsock.Resolver{Group: hang}, nil)
 		var wg sync.WaitGroup
 		for range 300 {
-			wg.Go(func() { _ = u.Allows(of(1001, 1, 2, 3)) })
+			wg.Go(func() { _ = unixsock.Admits(u, of(1001, 1, 2, 3)) })
 			wait(t, 100*time.Millisecond)
 		}
 		wg.Wait()
@@ -95,7 +95,7 @@ func TestUsersForgetsAnIDThatWasGivenAway(t *testing.T) {
 		d := &directory{users: map[string]uint32{"dynamic": 61000}, groups: map[string]uint32{"dynamic": 62000}}
 		u := unixsock.NewUsers([]string{"dynamic"}, []string{"dynamic"}, d.resolver(), nil)
 		in := func() string {
-			return fmt.Sprint(u.Allows(of(61000, 1)), u.Allows(of(61001, 1)), u.Allows(of(5, 62000)), u.Allows(of(5, 1, 62001)))
+			return fmt.Sprint(unixsock.Admits(u, of(61000, 1)), unixsock.Admits(u, of(61001, 1)), unixsock.Admits(u, of(5, 62000)), unixsock.Admits(u, of(5, 1, 62001)))
 		}
 		if got := in(); got != "true false true false" {
 			t.Fatal(got)
@@ -123,10 +123,10 @@ func TestUsersKeepsItsAnswerWhileNobodyAnswers(t *testing.T) {
 		}
 		d.err = errors.New("the directory server is down")
 		wait(t, time.Hour)
-		if diff := cmp.Diff(map[uint32]bool{1001: true, 1002: false}, allows(u, 1001, 1002)); diff != "" {
+		if diff := cmp.Diff(map[uint32]bool{1001: true, 1002: false}, admitted(u, 1001, 1002)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		if !u.Allows(of(5, 1, 2001)) {
+		if !unixsock.Admits(u, of(5, 1, 2001)) {
 			t.Error("a group is forgotten")
 		}
 	})
@@ -166,7 +166,7 @@ func TestALookupThatHangsHoldsUpNobodyElse(t *testing.T) {
 			t.Helper()
 			for name, p := range peers {
 				began := time.Now()
-				if got := u.Allows(p); got != want {
+				if got := unixsock.Admits(u, p); got != want {
 					t.Errorf("%s, %s: %v", when, name, got)
 				}
 				if took := time.Since(began); took > most {
@@ -174,7 +174,7 @@ func TestALookupThatHangsHoldsUpNobodyElse(t *testing.T) {
 				}
 			}
 		}
-		stranger := func() { go func() { _ = u.Allows(of(1, 1)) }(); synctest.Wait() }
+		stranger := func() { go func() { _ = unixsock.Admits(u, of(1, 1)) }(); synctest.Wait() }
 
 		wait(t, 10*time.Second)
 		stranger()
@@ -204,7 +204,7 @@ func TestARoundEnds(t *testing.T) {
 		}
 		u := unixsock.NewUsers(names, names, unixsock.Resolver{User: silent, Group: silent}, nil)
 		began := time.Now()
-		if u.Allows(of(1001, 1)) {
+		if unixsock.Admits(u, of(1001, 1)) {
 			t.Error("let in")
 		}
 		if took := time.Since(began); took != 3*time.Second {
@@ -224,5 +224,96 @@ func TestARoundEnds(t *testing.T) {
 			t.Errorf("with a deadline: %v after %v", err, time.Since(began))
 		}
 		wait(t, 3*time.Second) // the round goes on: others may be waiting for it
+	})
+}
+
+// Names that are never answered take all places in a round, but not in each.
+func TestNamesThatHangStarveNoOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var names []string
+		for i := range 40 {
+			names = append(names, fmt.Sprintf("ldap%d", i))
+		}
+		resolve := func(ctx context.Context, name string) (uint32, error) {
+			if name == "jenkins" {
+				return 1001, ctx.Err()
+			}
+			return silent(ctx, name)
+		}
+		u := unixsock.NewUsers(append(names, "jenkins"), nil, unixsock.Resolver{User: resolve}, nil)
+		for rounds := 1; ; rounds++ {
+			if _, ok := u.Admit(of(1001, 1)); ok {
+				if rounds != 3 { // 16 names, 16 names, 8 names and this one
+					t.Errorf("known after %d rounds", rounds)
+				}
+				break
+			}
+			if rounds == 3 {
+				t.Fatal("not known after 3 rounds")
+			}
+			wait(t, 5*time.Second)
+		}
+	})
+}
+
+// A look-up that does not end, as of a program that cannot be killed, is left to
+// itself: rounds end, and it is not asked a second time meanwhile.
+func TestALookupThatDoesNotEndIsLeftToItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		free := make(chan struct{})
+		resolve := func(_ context.Context, name string) (uint32, error) {
+			if name == "jenkins" {
+				return 1001, nil
+			}
+			asked.Add(1)
+			<-free
+			return 1002, nil
+		}
+		u := unixsock.NewUsers([]string{"stuck", "jenkins"}, nil, unixsock.Resolver{User: resolve}, nil)
+		began := time.Now()
+		if _, ok := u.Admit(of(1001, 1)); !ok || time.Since(began) != 4*time.Second {
+			t.Errorf("%v after %v", ok, time.Since(began))
+		}
+		wait(t, time.Minute)
+		began = time.Now()
+		if _, ok := u.Admit(of(1002, 1)); ok || time.Since(began) != 0 || asked.Load() != 1 {
+			t.Errorf("%v after %v, asked %d times", ok, time.Since(began), asked.Load())
+		}
+		if _, ok := u.Admit(of(1001, 1)); !ok {
+			t.Error("the other name is forgotten")
+		}
+		close(free)
+		wait(t, time.Minute)
+		if _, ok := u.Admit(of(1002, 1)); !ok || asked.Load() != 2 {
+			t.Errorf("answered at last: %v, asked %d times", ok, asked.Load())
+		}
+	})
+}
+
+// So many that none is left to ask the others with.
+func TestLookupsThatDoNotEndAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var names []string
+		for i := range 40 {
+			names = append(names, fmt.Sprintf("stuck%d", i))
+		}
+		var asked atomic.Int32
+		free := make(chan struct{})
+		defer close(free)
+		u := unixsock.NewUsers(names, nil, unixsock.Resolver{User: func(context.Context, string) (uint32, error) {
+			asked.Add(1)
+			<-free
+			return 0, unixsock.ErrUnknownName
+		}}, nil)
+		for range 10 {
+			began := time.Now()
+			if err := u.Refresh(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 4*time.Second {
+				t.Errorf("%v after %v", err, time.Since(began))
+			}
+		}
+		if n := asked.Load(); n != 16 {
+			t.Errorf("%d look-ups at once", n)
+		}
 	})
 }

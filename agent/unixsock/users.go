@@ -35,6 +35,7 @@ const (
 // may pass the connection on.
 type Users struct {
 	users, groups listed
+	lookups       *lookups
 	logger        *slog.Logger
 
 	mu      sync.Mutex // guards the rest, and the ids of users and groups
@@ -44,7 +45,7 @@ type Users struct {
 
 // NewUsers returns the decision for the listed users and groups, each by name
 // or by numeric id. Where resolve has no function, getent(1) is asked; logger
-// may be nil. No name is looked up before Refresh or the first Allows.
+// may be nil. No name is looked up before Refresh or the first Admit.
 func NewUsers(users, groups []string, resolve Resolver, logger *slog.Logger) *Users {
 	if resolve.User == nil {
 		resolve.User = getent("passwd")
@@ -56,13 +57,23 @@ func NewUsers(users, groups []string, resolve Resolver, logger *slog.Logger) *Us
 		logger = slog.New(slog.DiscardHandler)
 	}
 	return &Users{
-		users:  newListed("user", users, resolve.User, overflowOf(overflowUIDFile)),
-		groups: newListed("group", groups, resolve.Group, overflowOf(overflowGIDFile)),
-		logger: logger,
+		users:   newListed("user", users, resolve.User, overflowOf(overflowUIDFile)),
+		groups:  newListed("group", groups, resolve.Group, overflowOf(overflowGIDFile)),
+		lookups: newLookups(),
+		logger:  logger,
 	}
 }
 
-// Allows reports whether p's user or one of its groups is listed.
+// Account is to whom a peer's share of a service is counted: the user, where the
+// list names it, else the listed group that lets it in: a member may have
+// thousands of (subordinate) uids.
+type Account struct {
+	Group bool
+	ID    uint32 // of the group, or of the user
+}
+
+// Admit reports whether p's user or one of its groups is listed, and whose share
+// p takes. For a peer that is not let in that is its own user.
 //
 // Uid 0 is let in only when users list "root" or "0", whatever other names may
 // resolve to it and whatever groups are listed. Gid 0 counts only when groups
@@ -72,43 +83,47 @@ func NewUsers(users, groups []string, resolve Resolver, logger *slog.Logger) *Us
 // own overflow uid is refused even if its group is listed, and such gids match
 // no group.
 //
+// A user that is listed has its own account whatever its groups are, by name as
+// soon as a look-up has told its uid. Of several listed groups the account is
+// that of the first which is listed by number, or else by name.
+//
 // For a peer that it does not know it looks the names up again, at most every
-// five seconds, and so may take some seconds. A peer that it does know waits
+// five seconds, and so may take four seconds. A peer that it does know waits
 // half a second at most, once the last answer is a minute old, and one that is
 // listed by number never does.
-func (u *Users) Allows(p Peer) bool {
+//
+// Of a connection that has been closed the kernel tells no groups: a refusal that
+// comes after that says nothing about the peer.
+func (u *Users) Admit(p Peer) (Account, bool) {
 	id, possible := u.identify(p, MaxGroups)
-	if !possible || u.byNumber(id) {
-		return possible
+	if !possible {
+		return Account{ID: p.UID}, false
 	}
-	if len(u.users.names) == 0 && len(u.groups.names) == 0 {
-		return false
-	}
-	known, pending := u.look(id)
+	account, known, pending := u.look(id)
 	if pending == nil {
-		return known
+		return account, known
 	}
 	pending.wait(known)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.byName(id)
+	return u.find(id)
 }
 
-// Knows reports, without asking anybody and so at once, whether p is let in as
-// far as the last look-up told. It does not know who is let in for the sake of a
-// group and is in hundreds of them. It is no permission: that is Allows's.
-func (u *Users) Knows(p Peer) bool {
+// Known reports, without asking anybody and so at once, what Admit would as far
+// as the last look-up told. It does not know who is let in for the sake of a
+// group and is in hundreds of them. It is no permission: that is Admit's.
+func (u *Users) Known(p Peer) (Account, bool) {
 	id, possible := u.identify(p, fewGroups)
-	if !possible || u.byNumber(id) {
-		return possible
+	if !possible {
+		return Account{ID: p.UID}, false
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.byName(id)
+	return u.find(id)
 }
 
 // Refresh looks all names up and returns what is wrong with those that mean
-// nobody yet. They may appear later: the error is for a warning. It takes some
+// nobody yet. They may appear later: the error is for a warning. It takes four
 // seconds at most. When a round of look-ups is under way its result is returned.
 func (u *Users) Refresh(ctx context.Context) error {
 	u.mu.Lock()
@@ -131,9 +146,9 @@ type identity struct {
 	groups   []uint32 // nil as well when no group is listed
 }
 
-// identify returns what decides about p, with its groups if they are not more
-// than most. It is not possible that p is let in
-// when its uid stands for no particular user, or is 0 and not listed.
+// identify returns what decides about p, with its supplementary groups unless
+// they are more than most. It is not possible that p is let in when its uid
+// stands for no particular user, or is 0 and not listed.
 func (u *Users) identify(p Peer, most int) (id identity, possible bool) {
 	if u.users.nobody(p.UID) || p.UID == 0 && !slices.Contains(u.users.numbers, 0) {
 		return identity{}, false
@@ -147,40 +162,47 @@ func (u *Users) identify(p Peer, most int) (id identity, possible bool) {
 
 func (id identity) in(gid uint32) bool { return id.gid == gid || slices.Contains(id.groups, gid) }
 
+// byNumber reports whether id is let in whatever the names mean.
 func (u *Users) byNumber(id identity) bool {
 	return slices.Contains(u.users.numbers, id.uid) || slices.ContainsFunc(u.groups.numbers, id.in)
 }
 
-// byName reports whether a name has one of the ids. u.mu is held.
-func (u *Users) byName(id identity) bool {
-	for _, uid := range u.users.ids {
+// find returns whose share id takes, and whether it is let in by what the names
+// meant last. u.mu is held.
+func (u *Users) find(id identity) (_ Account, known bool) {
+	for uid := range u.users.means() {
 		if uid == id.uid {
-			return true
+			return Account{ID: uid}, true
 		}
 	}
-	for _, gid := range u.groups.ids {
+	for gid := range u.groups.means() {
 		if id.in(gid) {
-			return true
+			return Account{Group: true, ID: gid}, true
 		}
 	}
-	return false
+	return Account{ID: id.uid}, false
 }
 
-// look reports whether a name has one of the ids, and which round of look-ups
-// to wait for before that is believed: nil when the answer stands.
-func (u *Users) look(id identity) (known bool, pending *round) {
+// look is find, and says which round of look-ups to wait for before that is
+// believed: nil when the answer stands.
+func (u *Users) look(id identity) (account Account, known bool, pending *round) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	known = u.byName(id)
-	age := time.Since(u.asked)
-	if known && age < believe {
-		return true, nil
+	account, known = u.find(id)
+	enough := askAgain
+	if known {
+		enough = believe
 	}
-	if u.pending == nil {
-		if !known && age < askAgain {
-			return false, nil
-		}
+	switch age := time.Since(u.asked); {
+	case slices.Contains(u.users.numbers, id.uid), len(u.users.names)+len(u.groups.names) == 0:
+		return account, known, nil // whatever a look-up says
+	case age < enough && (known || u.pending == nil):
+		return account, known, nil
+	case u.pending == nil:
 		u.begin(context.Background())
 	}
-	return known, u.pending
+	if u.byNumber(id) {
+		return account, known, nil // the round may tell whose share it takes from then on
+	}
+	return account, known, u.pending
 }

@@ -31,7 +31,7 @@ func TestTheKernelsOverflowIDsLetNobodyIn(t *testing.T) {
 		"a listed user":                  {Peer{UID: 1001, GID: gid}, true},
 		"a listed group":                 {Peer{UID: 5, GID: 2001}, true},
 	} {
-		if got := u.Allows(c.p); got != c.want || u.Knows(c.p) != c.want {
+		if got := Admits(u, c.p); got != c.want || Knows(u, c.p) != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

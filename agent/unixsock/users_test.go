@@ -47,15 +47,15 @@ func of(uid, gid uint32, groups ...uint32) unixsock.Peer {
 	return unixsock.Peer{UID: uid, GID: gid, Groups: func(int) []uint32 { return groups }}
 }
 
-func allows(u *unixsock.Users, uids ...uint32) map[uint32]bool {
+func admitted(u *unixsock.Users, uids ...uint32) map[uint32]bool {
 	got := map[uint32]bool{}
 	for _, id := range uids {
-		got[id] = u.Allows(unixsock.Peer{UID: id})
+		got[id] = unixsock.Admits(u, unixsock.Peer{UID: id})
 	}
 	return got
 }
 
-func TestUsersAllowsOnlyThoseListed(t *testing.T) {
+func TestUsersAdmitsOnlyThoseListed(t *testing.T) {
 	d := &directory{users: map[string]uint32{
 		"jenkins": 1001, "bamboo": 1002, "nobody": 65534, "toor": 0, "minus": 1<<32 - 1, "4294968297": 1001,
 	}}
@@ -83,7 +83,7 @@ func TestUsersAllowsOnlyThoseListed(t *testing.T) {
 		for _, id := range c.want {
 			want[id] = true
 		}
-		if diff := cmp.Diff(want, allows(u, 0, 1001, 1002, 1003, 65534, 1<<32-1)); diff != "" {
+		if diff := cmp.Diff(want, admitted(u, 0, 1001, 1002, 1003, 65534, 1<<32-1)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -91,7 +91,7 @@ func TestUsersAllowsOnlyThoseListed(t *testing.T) {
 
 // Users, groups and peers, against each other. Who may come in is named; all
 // others may not.
-func TestUsersAllowsUsersAndGroups(t *testing.T) {
+func TestUsersAdmitsUsersAndGroups(t *testing.T) {
 	d := &directory{
 		users: map[string]uint32{"jenkins": 1001, "toor": 0, "builders": 1009},
 		groups: map[string]uint32{
@@ -151,10 +151,10 @@ func TestUsersAllowsUsersAndGroups(t *testing.T) {
 			want[p] = true
 		}
 		for p, peer := range peers {
-			got[p] = u.Allows(peer)
+			got[p] = unixsock.Admits(u, peer)
 		}
 		for p, peer := range peers {
-			known[p] = u.Knows(peer)
+			known[p] = unixsock.Knows(u, peer)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -180,19 +180,19 @@ func TestUsersAsksForGroupsOnlyWhenSomeAreListed(t *testing.T) {
 		asked := false
 		p := unixsock.Peer{UID: c.uid, Groups: func(int) []uint32 { asked = true; return nil }}
 		u := unixsock.NewUsers(c.users, c.groups, (&directory{}).resolver(), nil)
-		if u.Allows(p) || asked != c.want {
+		if unixsock.Admits(u, p) || asked != c.want {
 			t.Errorf("%s: asked %v, want %v", name, asked, c.want)
 		}
 	}
 }
 
-func TestKnowsAsksNobody(t *testing.T) {
+func TestKnownAsksNobody(t *testing.T) {
 	d := &directory{users: map[string]uint32{"jenkins": 1001, "toor": 0}, groups: map[string]uint32{"builders": 2001}}
 	u := unixsock.NewUsers([]string{"jenkins", "1003"}, []string{"builders", "2003"}, d.resolver(), nil)
 	knows := func() map[string]bool {
 		return map[string]bool{
-			"root": u.Knows(of(0, 2001)), "jenkins": u.Knows(of(1001, 1)), "by group": u.Knows(of(1002, 1, 2001)),
-			"number": u.Knows(of(1003, 1)), "group number": u.Knows(of(1004, 1, 2003)), "stranger": u.Knows(of(1005, 1)),
+			"root": unixsock.Knows(u, of(0, 2001)), "jenkins": unixsock.Knows(u, of(1001, 1)), "by group": unixsock.Knows(u, of(1002, 1, 2001)),
+			"number": unixsock.Knows(u, of(1003, 1)), "group number": unixsock.Knows(u, of(1004, 1, 2003)), "stranger": unixsock.Knows(u, of(1005, 1)),
 		}
 	}
 	want := map[string]bool{
@@ -208,7 +208,7 @@ func TestKnowsAsksNobody(t *testing.T) {
 	if diff := cmp.Diff(want, knows()); diff != "" || d.asked != 2 {
 		t.Errorf("after it, %d asked (-want +got):\n%s", d.asked, diff)
 	}
-	if !unixsock.NewUsers([]string{"root"}, nil, unixsock.Resolver{}, nil).Knows(unixsock.Peer{}) {
+	if !unixsock.Knows(unixsock.NewUsers([]string{"root"}, nil, unixsock.Resolver{}, nil), unixsock.Peer{}) {
 		t.Error("root that is listed is not known")
 	}
 }
