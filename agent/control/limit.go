@@ -51,7 +51,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		peer, err := unixsock.UserOf(c)
+		peer, err := unixsock.PeerOf(c)
 		if err != nil {
 			l.log.Warn("control connection closed: its user cannot be told", slog.String("error", err.Error()))
 			_ = c.Close()

@@ -148,7 +148,7 @@ func (s *Server) finish(open *sync.WaitGroup, a *audience) {
 // receive asks the kernel who has come and has him served if there is a place.
 // It waits for nobody.
 func (s *Server) receive(ctx context.Context, wg *sync.WaitGroup, c net.Conn, a *audience) {
-	peer, err := unixsock.UserOf(c)
+	peer, err := unixsock.PeerOf(c)
 	if err != nil {
 		a.uses.refused(event{})
 		s.audit.logger.WarnContext(ctx, "peer unknown", slog.Any("error", err))

@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PeerWith is PeerOf where the kernel is asked for the handle of the process by
+// PeerWith is PeerWithProcess where the kernel is asked for the handle of the process by
 // handleOf.
 func PeerWith(c net.Conn, handleOf func(fd int) (int, error)) (Peer, error) {
-	p, err := UserOf(c)
+	p, err := PeerOf(c)
 	if err != nil {
 		return Peer{}, err
 	}

@@ -51,8 +51,8 @@ type Peer struct {
 	// was given its pid.
 	Proven bool
 
-	socket   syscall.RawConn // the connection; nil for a Peer that UserOf did not return
-	accepted time.Duration   // when UserOf was called, by bootClock
+	socket   syscall.RawConn // the connection; nil for a Peer that PeerOf did not return
+	accepted time.Duration   // when PeerOf was called, by bootClock
 
 	// process is the peer's folder in /proc, held open: it goes on standing for
 	// that process when its pid has been given to another. Nil when unknown,

@@ -11,21 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PeerOf is UserOf and Peer.OpenProcess in one.
-func PeerOf(c net.Conn) (Peer, error) {
-	p, err := UserOf(c)
-	if err != nil {
-		return Peer{}, err
-	}
-	p.OpenProcess()
-	return p, nil
-}
-
-// UserOf returns who is at the other end of a Unix socket connection, from
+// PeerOf returns who is at the other end of a Unix socket connection, from
 // SO_PEERCRED and SO_PEERGROUPS (unix(7)). It opens nothing, so that it costs
 // little whoever comes, and never waits for the peer. It is to be called right
 // after Accept, for OpenProcess's sake.
-func UserOf(c net.Conn) (Peer, error) {
+func PeerOf(c net.Conn) (Peer, error) {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return Peer{}, fmt.Errorf("peer of a %T: not a Unix socket", c)
@@ -56,10 +46,10 @@ func UserOf(c net.Conn) (Peer, error) {
 
 // OpenProcess makes CommandLine and Process see the process that connected, by
 // the kernel's handle of it (SO_PEERPIDFD), where that can be done at all. It is
-// called once, of a Peer that UserOf returned and while the connection is open;
+// called once, of a Peer that PeerOf returned and while the connection is open;
 // then the caller closes the peer. It never waits for the peer.
 //
-// A process that began after UserOf was called is never taken for the peer.
+// A process that began after PeerOf was called is never taken for the peer.
 // Where the kernel is older than 6.5, one of the same user and group may be that
 // was given the peer's pid before; then the peer is not Proven.
 func (p *Peer) OpenProcess() {

@@ -39,7 +39,7 @@ func TestUserOfOpensNothing(t *testing.T) {
 	l := openTo(t)
 	cmd, _ := client(t, l, &syscall.Credential{Uid: 70001, Gid: 70002, Groups: []uint32{70010}}, "ssh", "git@gitea.test")
 	c := acceptConn(t, l)
-	p, err := unixsock.UserOf(c)
+	p, err := unixsock.PeerOf(c)
 	if err != nil || p.UID != 70001 || p.GID != 70002 || p.PID != int32(cmd.Process.Pid) || !slices.Equal(p.Groups(9), []uint32{70010}) {
 		t.Errorf("got %+v, %v", p, err)
 	}
@@ -53,7 +53,7 @@ func TestUserOfOpensNothing(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
-	late, err := unixsock.UserOf(c)
+	late, err := unixsock.PeerOf(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestMembershipIsTheProcesssOwn(t *testing.T) {
 func TestPeerOfSomethingElse(t *testing.T) {
 	a, b := net.Pipe()
 	defer func() { _, _ = a.Close(), b.Close() }()
-	if p, err := unixsock.PeerOf(a); err == nil {
+	if p, err := unixsock.PeerWithProcess(a); err == nil {
 		t.Errorf("got %+v", p)
 	}
 	if _, err := (unixsock.Peer{}).CommandLine(100); !errors.Is(err, unixsock.ErrNoProcess) {

@@ -30,7 +30,7 @@ func TestPidReuse(t *testing.T) {
 		"from 6.5 on": unixsock.Handle, "before 6.5": unixsock.NoHandle,
 	} {
 		for name, reuse := range map[string]func(*testing.T, *reused, func(int) (int, error)) unixsock.Peer{
-			"after PeerOf": afterPeerOf, "before OpenProcess": beforeOpenProcess, "within PeerOf": withinPeerOf, "before PeerOf, by another user": beforePeerOf,
+			"after PeerWithProcess": afterPeerOf, "before OpenProcess": beforeOpenProcess, "within PeerWithProcess": withinPeerOf, "before PeerWithProcess, by another user": beforePeerOf,
 		} {
 			r, p := untilReused(t, handleOf, reuse)
 			r.check(t, kernel+", "+name, p)
@@ -39,7 +39,7 @@ func TestPidReuse(t *testing.T) {
 }
 
 // Where the kernel has no handle, another process of the same user that came
-// before PeerOf was called cannot be told from the peer: it is not proven.
+// before PeerWithProcess was called cannot be told from the peer: it is not proven.
 func TestPidReuseByTheSameUserIsNotProven(t *testing.T) {
 	if !inOwnPIDs(t) {
 		return
@@ -79,15 +79,15 @@ func withinPeerOf(t *testing.T, r *reused, handleOf func(int) (int, error)) unix
 }
 
 // beforeOpenProcess is a newcomer of the very same user, who comes between the
-// two steps of PeerOf.
+// two steps of PeerWithProcess.
 func beforeOpenProcess(t *testing.T, r *reused, handleOf func(int) (int, error)) unixsock.Peer {
 	t.Helper()
 	r.other = r.peer
-	p, err := unixsock.UserOf(r.conn)
+	p, err := unixsock.PeerOf(r.conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-time.After(20 * time.Millisecond) // as within PeerOf
+	<-time.After(20 * time.Millisecond) // as within PeerWithProcess
 	r.replace(t)
 	unixsock.OpenWith(&p, handleOf)
 	t.Cleanup(func() { _ = p.Close() })

@@ -130,7 +130,7 @@ func (l *look) tell() error {
 			return err
 		}
 	}
-	p, err := unixsock.PeerOf(c)
+	p, err := unixsock.PeerWithProcess(c)
 	if err != nil {
 		return err
 	}
@@ -264,7 +264,7 @@ func acceptConn(t *testing.T, l net.Listener) net.Conn {
 
 func peerOf(t *testing.T, c net.Conn) unixsock.Peer {
 	t.Helper()
-	p, err := unixsock.PeerOf(c)
+	p, err := unixsock.PeerWithProcess(c)
 	if err != nil {
 		t.Fatal(err)
 	}
