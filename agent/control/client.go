@@ -51,19 +51,20 @@ const maxReply = 16 << 20
 const answerTime = time.Second
 
 // Client asks a daemon. Each call is one connection.
-type Client struct{ http *http.Client }
+type Client struct{ path string }
 
 // NewClient returns a client for the socket at path.
-func NewClient(path string) *Client {
-	return &Client{&http.Client{
+func NewClient(path string) *Client { return &Client{path} }
+
+// over returns a client that makes one request over conn.
+func over(conn net.Conn) *http.Client {
+	return &http.Client{
 		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return unixsock.Dial(ctx, path)
-			},
+			DialContext:       func(context.Context, string, string) (net.Conn, error) { return conn, nil },
 			DisableKeepAlives: true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}
 }
 
 // Status returns the daemon's status.
@@ -108,7 +109,13 @@ func (c *Client) call(ctx context.Context, method, path string, answer any) erro
 	if err != nil {
 		return err
 	}
-	resp, err := c.http.Do(req)
+	// The transport would go on dialling when ctx has ended.
+	conn, err := unixsock.Dial(ctx, c.path)
+	if err != nil {
+		return unanswered(err)
+	}
+	defer func() { _ = conn.Close() }()
+	resp, err := over(conn).Do(req)
 	if err != nil {
 		return unanswered(err)
 	}

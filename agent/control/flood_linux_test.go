@@ -162,28 +162,25 @@ func TestRefusalsAreBounded(t *testing.T) {
 // Whoever connects over and over fills the socket's queue, and keeps nobody out.
 func TestAFullQueueKeepsNobodyOut(t *testing.T) {
 	s := serve(t, &stub{status: someStatus()})
+	full := make(chan error, 4)
 	for range 4 {
 		cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
 		cmd.Dir = "/"
 		cmd.Env = []string{hammerEnv + "=" + s.path}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 61234, Gid: 61234}, Pdeathsig: syscall.SIGKILL}
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
+		in, inErr := cmd.StdinPipe()
+		out, outErr := cmd.StdoutPipe()
+		if err := errors.Join(inErr, outErr, cmd.Start()); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
+		go func() {
+			_, err := out.Read(make([]byte, 4))
+			full <- err
+		}()
 	}
-	// Not before the queue has been full.
-	for full := false; !full; {
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		full = errors.Is(unix.Connect(fd, &unix.SockaddrUnix{Name: s.path}), unix.EAGAIN)
-		_ = unix.Close(fd)
+	if err := <-full; err != nil { // the queue has been full
+		t.Fatal(err)
 	}
 	for range 3 {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -197,5 +194,30 @@ func TestAFullQueueKeepsNobodyOut(t *testing.T) {
 	defer s.log.mu.Unlock()
 	if n := strings.Count(s.log.buf.String(), "uid=61234"); n > unixsock.MaxRefusals {
 		t.Errorf("%d lines for one user", n)
+	}
+}
+
+// Whoever may ask nothing keeps no connection by asking oddly: neither with a
+// body that never comes nor for what there is not.
+func TestRefusedConnectionsEnd(t *testing.T) {
+	s := serve(t, &stub{status: someStatus()})
+	for _, text := range []string{
+		"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n",
+		"POST /v1/revoke HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n",
+		"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n",
+		"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n",
+	} {
+		c := s.dialAs(t, 61235, 61235)
+		if _, err := c.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(c)
+		if err != nil && !errors.Is(err, syscall.ECONNRESET) || !strings.HasPrefix(string(said), "HTTP/1.1 403 ") {
+			t.Errorf("%.40q is answered with %.60q and %v", text, said, err)
+		}
 	}
 }

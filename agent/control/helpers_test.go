@@ -202,15 +202,21 @@ func (b *lockedBuffer) has(t *testing.T, words ...string) {
 // hammerEnv makes the test binary connect to the socket over and over.
 const hammerEnv = "DEPLOYKEYD_CONTROL_TEST_HAMMER"
 
-// hammer lives as long as its standard input is open.
+// hammer lives as long as its standard input is open. It says so when the queue
+// has been full.
 func hammer(path string) {
 	go func() {
 		_, _ = os.Stdin.Read(make([]byte, 1))
 		os.Exit(0)
 	}()
+	full := sync.OnceFunc(func() { _, _ = os.Stdout.WriteString("full") })
 	for {
-		if c, err := new(net.Dialer).DialContext(context.Background(), "unix", path); err == nil {
+		c, err := new(net.Dialer).DialContext(context.Background(), "unix", path)
+		if err == nil {
 			_ = c.Close()
+		}
+		if errors.Is(err, syscall.EAGAIN) {
+			full()
 		}
 	}
 }

@@ -101,13 +101,25 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("GET "+readyPath, s.allow(s.mayLook, s.ready))
 	mux.Handle("POST "+verifyPath, s.allow(mayCommand, s.verify))
 	mux.Handle("POST "+revokePath, s.allow(mayCommand, s.revoke))
-	return mux
+	// Not even that a path is unknown is for everybody: it would keep a
+	// connection open.
+	unknown := s.allow(s.mayLook, mux.ServeHTTP)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern == "" {
+			unknown(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // allow lets only those peers through that may, and nothing that has a body.
 func (s *Server) allow(may func(unixsock.Peer) bool, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		peer, _ := r.Context().Value(peerKey{}).(unixsock.Peer)
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // nobody waits for the rest
+		}
 		switch {
 		case !may(peer):
 			s.refused(r, peer)
@@ -118,10 +130,9 @@ func (s *Server) allow(may func(unixsock.Peer) bool, next http.HandlerFunc) http
 			})
 			return
 		case r.ContentLength != 0:
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // nobody waits for the rest
 			s.reply(w, http.StatusBadRequest, problem{Error: "a request has no body here"})
 			return
-		case r.Method == http.MethodPost:
+		case r.Method == http.MethodPost && r.Pattern != "":
 			s.log.LogAttrs(r.Context(), slog.LevelInfo, "control command", request(r), uid(peer.UID), pid(peer))
 		}
 		next(w, r)

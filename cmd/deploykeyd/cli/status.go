@@ -46,8 +46,8 @@ exit status is 1.`,
 				return cmp.Or(err, notRunning())
 			case errors.Is(err, control.ErrNotRunning):
 				return notRunning()
-			case ctx.Err() != nil:
-				return fail(exitFailed, "look at its log", "%w within %v", context.Cause(ctx), answerTimeout)
+			case errors.Is(context.Cause(ctx), errNoAnswer):
+				return fail(exitFailed, "look at its log", "%w within %v", errNoAnswer, answerTimeout)
 			case err != nil:
 				return err
 			case sockets:

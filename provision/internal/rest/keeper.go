@@ -22,6 +22,12 @@ const (
 	// It doubles with each that follows, up to lastPause.
 	firstPause = time.Second
 	lastPause  = time.Minute
+	// longestTrouble is how long a server that is in trouble is believed when it
+	// says how long to wait: a page for maintenance may name a day.
+	longestTrouble = 10 * time.Minute
+	// patience is how long even a caller with little time leaves a server alone
+	// that has asked for a pause.
+	patience = 10 * time.Second
 )
 
 // keeper holds one forge's credential and reads it anew where it has to: before
@@ -61,7 +67,7 @@ func (f *failedLoad) until() time.Time { return f.ended.Add(max(f.own, f.asked))
 // failed.
 type postponed struct {
 	error
-	wait time.Duration // what is left of what was asked for
+	wait time.Duration // until another try is worth it; zero for not known
 }
 
 // Unwrap returns why the last Load failed.
@@ -84,6 +90,9 @@ func (k *keeper) get(ctx context.Context, refused credential.Secret) (credential
 			defer k.mu.Unlock()
 			return credential.Secret{}, err
 		}
+		if !refused.IsZero() {
+			k.excused = refused
+		}
 		k.begin(ctx)
 	}
 	l := k.loading
@@ -102,23 +111,26 @@ func works(secret, refused credential.Secret, now time.Time) bool {
 }
 
 // hold returns why there may be no Load now. A credential that was refused is
-// worth one Load at once: what failed before was only its renewal. And who has no
-// time to wait for the end of a pause that nobody asked for, as at a stop, gets
-// one after firstPause.
+// worth one Load at once: what failed before was only its renewal. And whoever
+// has a deadline, as at a stop, does not wait for the end of the pause, which may
+// be beyond it.
 func (k *keeper) hold(ctx context.Context, refused credential.Secret, now time.Time) error {
 	f := k.failed
-	if f == nil || !now.Before(f.until()) {
+	if f == nil || !now.Before(f.until()) || !refused.IsZero() && !refused.Equal(k.excused) {
 		return nil
 	}
-	if !refused.IsZero() && !refused.Equal(k.excused) {
-		k.excused = refused
-		return nil
+	since := now.Sub(f.ended)
+	if _, limited := ctx.Deadline(); !limited {
+		return &postponed{f.err, max(f.asked-since, 0)}
 	}
-	deadline, limited := ctx.Deadline()
-	if limited && deadline.Before(f.until()) && f.asked == 0 && now.Sub(f.ended) >= firstPause {
-		return nil
+	enough := firstPause
+	if f.asked > 0 {
+		enough = patience
 	}
-	return &postponed{f.err, max(f.asked-now.Sub(f.ended), 0)}
+	if since < enough {
+		return &postponed{f.err, enough - since}
+	}
+	return nil
 }
 
 // begin starts a Load that outlives the caller who needed it first. mu is held.
@@ -183,5 +195,9 @@ func (f *failedLoad) next(err error, now time.Time) *failedLoad {
 	if f != nil && cause.Reason.Passing() {
 		own = min(2*f.own, lastPause)
 	}
-	return &failedLoad{err: err, ended: now, own: own, asked: cause.RetryAfter}
+	asked := cause.RetryAfter
+	if cause.Reason == credential.Trouble {
+		asked = min(asked, longestTrouble)
+	}
+	return &failedLoad{err: err, ended: now, own: own, asked: asked}
 }

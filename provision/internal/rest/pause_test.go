@@ -40,7 +40,8 @@ func TestManyCallersShareFailures(t *testing.T) {
 		least, most int32
 	}{
 		"down":              {trouble(0), 25, 40},
-		"asks for an hour":  {trouble(time.Hour), 1, 1},
+		"asks for an hour":  {&credential.Error{Reason: credential.Limited, RetryAfter: time.Hour}, 1, 1},
+		"asks for too much": {trouble(24 * time.Hour), 3, 3}, // a page for maintenance
 		"asks for 10 min":   {&credential.Error{Reason: credential.Limited, RetryAfter: 10 * time.Minute}, 3, 3},
 		"asks for a moment": {trouble(time.Second), 25, 40},
 	} {
@@ -66,17 +67,17 @@ func TestFailureIsTold(t *testing.T) {
 	virtual(t, func(t *testing.T, passed func() time.Duration) {
 		e := &exchange{load: func(_ context.Context, n int) (credential.Secret, error) {
 			if n == 1 {
-				return credential.Secret{}, trouble(time.Hour)
+				return credential.Secret{}, &credential.Error{
+					Reason: credential.Limited, RetryAfter: time.Hour, Message: "too often", Next: "wait",
+				}
 			}
 			return named(n, 0), nil
 		}}
 		client := newClient(t, setup{transport: &forge{replies: []reply{ok("{}")}}, source: e})
 		for _, at := range []time.Duration{0, 10 * time.Minute, time.Hour - time.Second} {
 			<-time.NewTimer(at - passed()).C
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // no excuse for asking before that
-			_, err := client.Do(ctx, get(), nil)
-			cancel()
-			if got := errorOf(t, err, provision.Transient, false); got.RetryAfter != time.Hour-at || got.Next != "wait" || !strings.Contains(got.Message, "no whole reply") {
+			_, err := client.Do(t.Context(), get(), nil)
+			if got := errorOf(t, err, provision.RateLimited, false); got.RetryAfter != time.Hour-at || got.Next != "wait" || !strings.Contains(got.Message, "too often") {
 				t.Errorf("at %v gives %+v", at, got)
 			}
 		}
@@ -146,6 +147,37 @@ func TestStopDoesNotWaitForAPause(t *testing.T) {
 		<-time.NewTimer(time.Second).C
 		if _, err := client.Do(ctx, get(), nil); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestStopIsNotKeptByWhatWasAskedFor has a server ask for a day shortly before a
+// stop of 25 s, which leaves it alone for ten seconds each time and no longer.
+func TestStopIsNotKeptByWhatWasAskedFor(t *testing.T) {
+	virtual(t, func(t *testing.T, passed func() time.Duration) {
+		e := &exchange{load: func(_ context.Context, n int) (credential.Secret, error) {
+			if n == 3 {
+				return named(n, 0), nil
+			}
+			return credential.Secret{}, &credential.Error{Reason: credential.Limited, RetryAfter: 24 * time.Hour}
+		}}
+		client := newClient(t, setup{transport: &forge{replies: []reply{ok("{}")}}, source: e})
+		_, err := client.Do(t.Context(), get(), nil)
+		want(t, err, provision.RateLimited, false)
+		begin := passed()
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+		defer cancel()
+		for err != nil && passed()-begin < 24*time.Second {
+			if _, err = client.Do(ctx, get(), nil); err == nil {
+				break
+			}
+			if wait := errorOf(t, err, provision.RateLimited, false).RetryAfter; e.loads.Load() < 2 && wait > 10*time.Second {
+				t.Errorf("is told to wait %v", wait)
+			}
+			<-time.NewTimer(time.Second).C
+		}
+		if err != nil || passed()-begin < 20*time.Second || e.loads.Load() != 3 {
+			t.Errorf("after %v, %d loads: %v", passed()-begin, e.loads.Load(), err)
 		}
 	})
 }
