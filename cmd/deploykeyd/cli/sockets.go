@@ -25,11 +25,11 @@ type repositorySocket struct {
 func (d *daemon) listenRepositories(o *options, cfg config.Config) error {
 	mine := map[string]bool{}
 	for _, f := range cfg.Forges {
-		if !f.Sockets {
-			continue
-		}
 		for _, r := range f.Repositories {
-			path := sshagent.SocketPath(o.socketsDir(), f.Name, r.Repository)
+			path := o.socketOf(f, r.Repository)
+			if path == "" {
+				continue
+			}
 			l, err := unixsock.Listen(path, 0o666) // as with the shared one, the peer decides
 			if err != nil {
 				return socketError(err)
