@@ -38,6 +38,9 @@ func house() map[string]row {
 		"agent/custody":            {0, nil},
 		"agent/machine":            {0, nil},
 		"agent/unixsock":           {0, nil},
+		"agent/service":            {0, nil},
+		"agent/preemption":         {0, nil},
+		"systemd":                  {0, nil},
 		"provision/hostkey":        {1, []string{"provision"}},
 		"provision/internal/rest":  {1, []string{"provision", "provision/credential"}},
 		"provision/forgesim":       {1, []string{"provision"}},
@@ -61,6 +64,8 @@ func house() map[string]row {
 	}
 	h["cmd/deploykeyd/cli"] = row{4, all}
 	h["cmd/deploykeyd"] = row{5, []string{"cmd/deploykeyd/cli"}}
+	h["cmd/docgen"] = row{5, []string{"cmd/deploykeyd/cli", "agent/config"}}
+	h["packaging/boot"] = row{5, nil} // tests alone
 	h["cmd/forgesim"] = row{5, []string{"provision", "provision/forgesim"}}
 	h["cmd/demo"] = row{5, []string{"agent", "agent/key/keyscan", "provision", "provision/forgesim"}}
 	return h
@@ -78,13 +83,14 @@ func testsMay() []string {
 // standard library; of other modules they may use these and testModules.
 func cones() map[string][]string {
 	return map[string][]string{
-		"os/exec": {"provision/credential", "provision/verify", "provision/forgesim", "agent/unixsock", "cmd/demo"},
+		"os/exec": {"provision/credential", "provision/verify", "provision/forgesim", "agent/unixsock", "agent/service", "cmd/demo"},
 		"net/http": {
-			"provision/internal/rest", "provision/forgesim", "provision/conform", "agent/control", "cmd/deploykeyd/cli", "cmd/demo",
+			"provision/internal/rest", "provision/forgesim", "provision/conform", "agent/control", "agent/preemption", "cmd/deploykeyd/cli", "cmd/demo",
 			// requests and status codes; the client is rest's
 			"provision/bitbucketcloud", "provision/github", "provision/gitea", "provision/credential",
 		},
 		"go.etcd.io/bbolt/":                      {"agent/journal"},
+		"github.com/kardianos/service/":          {"agent/service"},
 		"github.com/spf13/":                      {"cmd/deploykeyd/cli", "cmd/forgesim"},
 		"github.com/hashicorp/go-retryablehttp/": {"provision/internal/rest"},
 		"go.yaml.in/yaml/":                       {"agent/config"},
@@ -99,9 +105,10 @@ func testModules() []string {
 }
 
 // httpClients are the packages that may make HTTP requests: rest to forges,
-// control to our own socket, the demo to its stand-in for forges.
+// control to our own socket, preemption to the cloud's metadata address, the
+// demo to its stand-in for forges.
 func httpClients() []string {
-	return []string{"provision/internal/rest", "provision/forgesim", "agent/control", "cmd/demo"}
+	return []string{"provision/internal/rest", "provision/forgesim", "agent/control", "agent/preemption", "cmd/demo"}
 }
 
 // httpClientNames are what a package needs of net/http to make a request.
