@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,8 +17,9 @@ const (
 	maxInstanceData = 4 << 20 // cloud-init's holds the metadata of the cloud as well
 )
 
-// files reads below a folder that stands for the file system's root.
-type files struct{ root string }
+// files reads below a folder that stands for the file system's root, and from
+// the folder of the unit's credentials where there is one.
+type files struct{ root, credentials string }
 
 // read returns a file's whole content, which has at most limit bytes.
 func (f files) read(name string, limit int) ([]byte, error) {
@@ -31,6 +33,15 @@ func (f files) read(name string, limit int) ([]byte, error) {
 		err = fmt.Errorf("/%s has more than %d bytes", name, limit)
 	}
 	return text, err
+}
+
+// credential returns the one line of a credential of the unit. A machine that
+// has none of that name may hand in an empty one.
+func (f files) credential(name string) (string, error) {
+	if f.credentials == "" {
+		return "", fs.ErrNotExist
+	}
+	return files{root: f.credentials}.line(name)
 }
 
 // line returns the one line that a file holds, without space around it.

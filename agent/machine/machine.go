@@ -26,6 +26,10 @@ type Machine struct {
 type Options struct {
 	Override string // the configuration's machine:, used before anything else
 	Root     string // the folder that stands for / ; "" is / itself
+	// Credentials is the folder in which the service manager hands the unit what
+	// its user cannot read itself (systemd.exec(5), LoadCredential=): the DMI
+	// product uuid, under the name product_uuid. "" is none.
+	Credentials string
 }
 
 // Identify returns who this machine is: by the configuration's word, else by the
@@ -37,7 +41,7 @@ func Identify(o Options) (Machine, error) {
 	if root == "" {
 		root = "/"
 	}
-	files := files{root: root}
+	files := files{root: root, credentials: o.Credentials}
 	m, err := identify(files, o.Override)
 	if err != nil {
 		return Machine{}, fmt.Errorf("identify this machine: %w: set machine: in the configuration to a name that no other machine has", err)
@@ -170,9 +174,13 @@ func genericUUIDs() []string {
 	}
 }
 
-// productUUID reads the DMI product uuid, a file that root alone may read.
+// productUUID reads the DMI product uuid: as the service manager handed it in,
+// else from the kernel's file, which root alone may read.
 func productUUID(files files) (string, error) {
-	uuid, err := files.line("sys/class/dmi/id/product_uuid")
+	uuid, err := files.credential("product_uuid")
+	if err != nil {
+		uuid, err = files.line("sys/class/dmi/id/product_uuid")
+	}
 	if err != nil {
 		return "", err
 	}

@@ -247,3 +247,32 @@ func FuzzIdentify(f *testing.F) {
 		}
 	})
 }
+
+// TestUUIDFromTheUnit is about a daemon that may not read the kernel's file.
+func TestUUIDFromTheUnit(t *testing.T) {
+	for name, test := range map[string]struct {
+		credential *string // the unit's; nil is no such file
+		files      map[string]string
+		want       string
+	}{
+		"handed in":                           {new(someUUID), map[string]string{id: someID}, idAndUUID},
+		"handed in empty, as there is no DMI": {new(""), map[string]string{id: someID}, idAlone},
+		"handed in empty, and we are root":    {new(""), map[string]string{id: someID, uuid: someUUID}, idAndUUID},
+		"not handed in":                       {nil, map[string]string{id: someID}, idAlone},
+		"of many boards":                      {new("03000200-0400-0500-0006-000700080009"), map[string]string{id: someID}, idAlone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			credentials := t.TempDir()
+			if test.credential != nil {
+				write(t, credentials, "product_uuid", *test.credential)
+			}
+			m, err := machine.Identify(machine.Options{Root: root(t, test.files), Credentials: credentials})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.ID != test.want {
+				t.Errorf("the machine is %s by %s, want %s", m.ID, m.Source, test.want)
+			}
+		})
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"sync"
 
@@ -51,7 +52,7 @@ func (o *options) loadConfig() (config.Config, error) {
 
 // identify says who this machine is.
 func identify(cfg config.Config) (machine.Machine, error) {
-	m, err := machine.Identify(machine.Options{Override: cfg.Machine})
+	m, err := machine.Identify(machine.Options{Override: cfg.Machine, Credentials: os.Getenv("CREDENTIALS_DIRECTORY")})
 	if err != nil {
 		return m, fail(exitFailed, "give the machine a name of its own with machine: in the configuration", "identify this machine: %w", err)
 	}
