@@ -125,7 +125,7 @@ forge, 4 not ready in time.`,
 		return fail(exitUsage, "see "+cmd.CommandPath()+" --help", "%w", err)
 	})
 	root.AddCommand(newRun(o), newWait(o), newStatus(o), newVerify(o), newRevoke(o),
-		newSSHConfig(o), newConfig(o), newVersion())
+		newSSHConfig(o), newPreemption(o), newConfig(o), newVersion())
 	usageErrors(root)
 	return root
 }
