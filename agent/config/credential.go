@@ -23,7 +23,7 @@ var basicPattern = regexp.MustCompile(`^[!-9;-~]{1,255}$`)
 func readUsername(w *walk, v value, d *forgeDraft) {
 	const fix = "write the account's e-mail address"
 	s, ok := w.text(v, fix)
-	if ok && !isName(basicPattern, s) {
+	if ok && !isName(v.is.pattern, s) {
 		w.report(v, "only printable ASCII without spaces and colons is possible", fix)
 		return
 	}
@@ -37,7 +37,7 @@ var clientPattern = regexp.MustCompile(`^[A-Za-z0-9_]{1,31}$`)
 func readClientID(w *walk, v value, d *forgeDraft) {
 	const fix = "write what Bitbucket shows as the consumer's key; its secret belongs under client_secret"
 	s, ok := w.text(v, fix)
-	if ok && !isName(clientPattern, s) {
+	if ok && !isName(v.is.pattern, s) {
 		w.report(v, "not the key of an OAuth consumer: letters and digits, 31 at most", fix)
 		return
 	}
@@ -51,7 +51,7 @@ var appIDPattern = regexp.MustCompile(`^([1-9][0-9]{0,18}|Iv[0-9][A-Za-z0-9.]{1,
 func readAppID(w *walk, v value, d *forgeDraft) {
 	const fix = "write the number or the client id (Iv…) that the GitHub App's settings show"
 	s, ok := w.text(v, fix)
-	if ok && !appIDPattern.MatchString(s) {
+	if ok && !v.is.pattern.MatchString(s) {
 		w.report(v, "neither a GitHub App's number nor its client id", fix)
 		return
 	}
@@ -72,9 +72,10 @@ func readInstallationID(w *walk, v value, d *forgeDraft) {
 	d.app.Installation = n
 }
 
-// form is one way to prove to a forge who we are: fields of credential that
-// belong together.
+// form is fields of a mapping that belong together, such as one way to prove to
+// a forge who we are.
 type form struct {
+	means string         // for a person
 	kind  provision.Kind // the only one that takes it; "" for any
 	needs []string
 	may   []string
@@ -82,15 +83,33 @@ type form struct {
 
 // credentialForms has a form for each of Forge.Token, Forge.OAuth and Forge.App.
 func credentialForms() (token, oauth, app form) {
-	return form{needs: []string{"token"}},
-		form{kind: provision.BitbucketCloud, needs: []string{"client_id", "client_secret"}},
-		form{kind: provision.GitHub, needs: []string{"app_id", "private_key"}, may: []string{"installation_id"}}
+	return form{means: "an access token", needs: []string{"token"}},
+		form{means: "an OAuth consumer", kind: provision.BitbucketCloud, needs: []string{"client_id", "client_secret"}},
+		form{means: "a GitHub App", kind: provision.GitHub, needs: []string{"app_id", "private_key"}, may: []string{"installation_id"}}
 }
+
+// formsOf returns the forms of a credential that a forge of kind k takes, with
+// the username where a token needs one.
+func formsOf(k provision.Kind) []form {
+	token, oauth, app := credentialForms()
+	if needsUsername(k) {
+		token.means += " and its account"
+		token.needs = slices.Concat([]string{"username"}, token.needs)
+	}
+	return slices.DeleteFunc([]form{token, oauth, app}, func(f form) bool { return f.kind != "" && f.kind != k })
+}
+
+// needsUsername reports whether a token of a forge of kind k goes with the name
+// of its account. Elsewhere it goes alone.
+func needsUsername(k provision.Kind) bool { return k == provision.BitbucketCloud }
+
+// names returns the fields of f.
+func (f form) names() []string { return slices.Concat(f.needs, f.may) }
 
 // given returns which fields of f are in a credential.
 func (f form) given(here found) []string {
 	var names []string
-	for _, name := range slices.Concat(f.needs, f.may) {
+	for _, name := range f.names() {
 		if _, ok := here[name]; ok {
 			names = append(names, name)
 		}
@@ -158,7 +177,7 @@ func instead(k provision.Kind) string {
 // none elsewhere.
 func (w *walk) checkUsername(credential value, d *forgeDraft) {
 	at, given := d.credential["username"]
-	switch needed := d.Kind == provision.BitbucketCloud; {
+	switch needed := needsUsername(d.Kind); {
 	case needed && !given:
 		w.report(credential.key("username"), "missing: Bitbucket takes an API token only together with the account's e-mail address",
 			"add username: ci@example.com")

@@ -10,8 +10,10 @@ import (
 
 const day = 24 * time.Hour
 
-// duration reads a length of time between two bounds, both included.
-func (w *walk) duration(v value, least, most time.Duration) time.Duration {
+// duration reads a length of time between the two bounds of its row, both
+// included.
+func (w *walk) duration(v value) time.Duration {
+	least, most := v.is.least, v.is.most
 	fix := fmt.Sprintf("write a time such as 90s, 30m, 24h or 7d, from %s to %s", spell(least), spell(most))
 	s, ok := w.text(v, fix)
 	if !ok {
@@ -32,6 +34,10 @@ func (w *walk) duration(v value, least, most time.Duration) time.Duration {
 	}
 	return d
 }
+
+// durationPattern matches every text that parseDuration takes for a length of
+// time above zero, and some that it does not.
+const durationPattern = `^\+?([0-9]{1,5}d\+?)?(([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))*$`
 
 var daysPattern = regexp.MustCompile(`^([0-9]{1,5})d(.*)$`)
 

@@ -14,13 +14,14 @@ import (
 const maxRepository = 512
 
 func readRepositories(w *walk, v value, d *forgeDraft) {
+	rows := entryFields()
 	for _, entry := range w.list(v, `write a list, such as "- acme/api"`) {
 		draft := repositoryDraft{name: entry}
 		draft.Access = provision.Read
 		draft.Line = entry.node.Line
 		if entry.node.Kind == yaml.MappingNode {
 			draft.name.node = nil
-			here := readMapping(w, entry, entryFields(), &draft)
+			here := readMapping(w, entry, rows, &draft)
 			_, named := here["repository"]
 			if _, project := here["project"]; !named && !project {
 				w.report(entry.key("repository"), "missing: which one is meant", "add repository: acme/api")

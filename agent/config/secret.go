@@ -26,9 +26,9 @@ func readSecret(w *walk, v value, ref *CredentialRef) {
 		return
 	}
 	var places []string
-	for _, name := range []string{"file", "systemd", "command", "env"} {
-		if _, given := here[name]; given {
-			places = append(places, name)
+	for _, f := range secretForms() {
+		if _, given := here[f.needs[0]]; given {
+			places = append(places, f.needs[0])
 		}
 	}
 	_, command := here["command"]
@@ -90,7 +90,7 @@ var systemdPattern = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,30}$`)
 func readSecretSystemd(w *walk, v value, ref *CredentialRef) {
 	const fix = "write the name of a file in /etc/deploykeyd/credentials, without the folder; a secret itself must not stand here"
 	s, ok := w.text(v, fix)
-	if ok && !isName(systemdPattern, s) {
+	if ok && !isName(v.is.pattern, s) {
 		w.report(v, "not the name of a credential: letters, digits and . _ - are allowed, 31 at most, and no dot in front", fix)
 		return
 	}
@@ -132,7 +132,7 @@ var envPattern = regexp.MustCompile(`^[A-Z_][A-Z0-9_]{0,254}$`)
 func readSecretEnv(w *walk, v value, ref *CredentialRef) {
 	const fix = "write the name of an environment variable, such as FORGE_TOKEN"
 	s, ok := w.text(v, fix)
-	if ok && !isName(envPattern, s) {
+	if ok && !isName(v.is.pattern, s) {
 		w.report(v, "not the name of an environment variable in capital letters, digits and _", fix)
 		return
 	}

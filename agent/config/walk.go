@@ -21,16 +21,19 @@ const (
 )
 
 // spec is what a field's row in the table says about it: enough to read it, to
-// name it in messages and to describe it to a person.
+// name it in messages, to describe it to a person and to check it by a schema.
 type spec struct {
-	name     string
-	doc      string // what it means, to follow "name: "
-	sample   string // a value as YAML, for fixes
-	required bool
-	fallback string // the default as YAML; empty where there is none, or where it depends on other fields
-	later    string // set where the field is planned only: what to do without it
-	secret   bool   // its value may hold a secret by mistake and is never shown
-	inner    []spec // the fields of the mapping, or of the mappings in the list, below it
+	name      string
+	doc       string // what it means, to follow "name: "
+	more      string // what else to know of it, as sentences with `code` for the reference
+	is        shape  // the form of its value
+	sample    string // a value as YAML, for fixes
+	required  bool
+	fallback  string // the default as YAML; empty where there is none, or where it depends on other fields
+	otherwise string // what holds where it is left out and no fallback says so, for the reference
+	later     string // set where the field is planned only: what to do without it
+	secret    bool   // its value may hold a secret by mistake and is never shown
+	inner     []spec // the fields of the mapping, or of the mappings in the list, below it
 }
 
 // field is a row of the table: a spec and how its value gets into a T.
@@ -53,7 +56,8 @@ type value struct {
 	node   *yaml.Node
 	line   int // where its key stands; 0 without one
 	path   string
-	secret bool // no part of it may be repeated in a message
+	secret bool   // no part of it may be repeated in a message
+	is     *shape // the form that its row gives it; nil without a row
 }
 
 func (v value) key(name string) value {
@@ -140,9 +144,9 @@ func readMapping[T any](w *walk, v value, fields []field[T], into *T) found {
 			w.unknownKey(v, key, specs(fields))
 			continue
 		}
-		f := fields[at]
+		f := &fields[at]
 		part := v.key(f.name)
-		part.node, part.line = key, key.Line
+		part.node, part.line, part.is = key, key.Line, &f.is
 		earlier, twice := here[f.name]
 		part.secret = part.secret || f.secret
 		// What is not read is not known to be free of secrets.
@@ -169,7 +173,8 @@ func readMapping[T any](w *walk, v value, fields []field[T], into *T) found {
 // fillIn reads the defaults of the fields that are not there, and reports those
 // that must be.
 func fillIn[T any](w *walk, v value, fields []field[T], here found, into *T) {
-	for _, f := range fields {
+	for i := range fields {
+		f := &fields[i]
 		if _, ok := here[f.name]; ok {
 			continue
 		}
@@ -178,6 +183,7 @@ func fillIn[T any](w *walk, v value, fields []field[T], here found, into *T) {
 		case f.required:
 			w.missing(v, f.spec)
 		case f.fallback != "":
+			part.is = &f.is
 			part.node = &yaml.Node{Kind: yaml.ScalarNode, Value: f.fallback, Line: v.node.Line, Column: v.node.Column}
 			if f.fallback == "{}" {
 				part.node.Kind = yaml.MappingNode
@@ -259,14 +265,15 @@ func (w *walk) entries(v value, fix string) []value {
 	}
 	var entries []value
 	for i, n := range v.node.Content {
-		entries = append(entries, value{node: n, path: fmt.Sprintf("%s[%d]", v.path, i), secret: v.secret})
+		entries = append(entries, value{node: n, path: fmt.Sprintf("%s[%d]", v.path, i), secret: v.secret, is: v.is.entries})
 	}
 	return entries
 }
 
-// oneOf returns the single value that v is, which must be among the allowed. It
-// returns "" when it is not.
-func (w *walk) oneOf(v value, allowed ...string) string {
+// oneOf returns the single value that v is, which must be among those that its
+// row allows. It returns "" when it is not.
+func (w *walk) oneOf(v value) string {
+	allowed := v.is.allowed()
 	choice := "write " + strings.Join(allowed, " or ")
 	s, ok := w.text(v, choice)
 	if !ok || slices.Contains(allowed, s) {

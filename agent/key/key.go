@@ -1,7 +1,9 @@
 // Package key owns private keys: it is the only place of the program that
-// touches private bytes. It generates a key, signs with it and wipes it.
+// touches private bytes. It generates a key, signs with it and wipes it, and
+// parks it in memory that outlives the process.
 //
-// It never returns, prints, stores or marshals a private byte.
+// It never returns, prints or marshals a private byte, and stores it nowhere
+// but in that memory.
 package key
 
 import (
@@ -34,17 +36,21 @@ const (
 // Types lists the key types, the default first.
 func Types() []Type { return []Type{Ed25519, ECDSAP256, RSA3072} }
 
-// ErrWiped is returned by Sign after Wipe.
+// rsaBits is the length of an RSA key.
+const rsaBits = 3072
+
+// ErrWiped is returned by Sign and Park after Wipe.
 var ErrWiped = errors.New("the key has been wiped")
 
 // Key is a keypair. It is one heap object for its whole life: copying it, or
 // signing from temporary copies, would leave private bytes behind in memory
 // that nobody wipes. A Key is safe for concurrent use.
 type Key struct {
-	mu     sync.RWMutex
-	signer ssh.AlgorithmSigner // nil after Wipe
-	wipe   func()
-	public []byte // wire form; never changes
+	mu      sync.RWMutex
+	signer  ssh.AlgorithmSigner // nil after Wipe
+	private crypto.Signer       // what signer signs with; nil after Wipe
+	wipe    func()
+	public  []byte // wire form; never changes
 }
 
 // Generate makes a new key. An error means that the type is unknown.
@@ -72,24 +78,37 @@ func generate(t Type) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("generate %s key: %w", t, err)
 	}
-	signer, err := ssh.NewSignerFromSigner(private)
+	k, err := newKey(private, wipe)
 	if err != nil {
 		return nil, fmt.Errorf("generate %s key: %w", t, err)
 	}
-	algorithmSigner, ok := signer.(ssh.AlgorithmSigner)
-	if !ok {
-		return nil, fmt.Errorf("generate %s key: signer cannot choose algorithms", t)
-	}
-	return &Key{signer: algorithmSigner, wipe: wipe, public: signer.PublicKey().Marshal()}, nil
+	return k, nil
 }
 
-// generateEd25519 fills one array and keeps to it: crypto/ed25519 keeps an
-// expanded form for each address of a private key that signs. It makes that
-// form when it is first needed, and several if many sign at once then; so the
-// first signature is made here.
+func newKey(private crypto.Signer, wipe func()) (*Key, error) {
+	signer, err := ssh.NewSignerFromSigner(private)
+	if err != nil {
+		return nil, err
+	}
+	algorithmSigner, ok := signer.(ssh.AlgorithmSigner)
+	if !ok {
+		return nil, errors.New("signer cannot choose algorithms")
+	}
+	return &Key{signer: algorithmSigner, private: private, wipe: wipe, public: signer.PublicKey().Marshal()}, nil
+}
+
 func generateEd25519() (crypto.Signer, func()) {
 	private := make(ed25519.PrivateKey, ed25519.PrivateKeySize)
 	_, _ = rand.Read(private[:ed25519.SeedSize]) // never fails since Go 1.24
+	return completeEd25519(private)
+}
+
+// completeEd25519 computes the public half of a private key that has its seed.
+// It fills that one array and keeps to it: crypto/ed25519 keeps an expanded form
+// for each address of a private key that signs. It makes that form when it is
+// first needed, and several if many sign at once then; so the first signature is
+// made here.
+func completeEd25519(private ed25519.PrivateKey) (crypto.Signer, func()) {
 	whole := ed25519.NewKeyFromSeed(private[:ed25519.SeedSize])
 	copy(private[ed25519.SeedSize:], whole[ed25519.SeedSize:])
 	clear(whole)
@@ -102,24 +121,30 @@ func generateECDSA() (crypto.Signer, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return private, func() { wipeECDSA(private) }, nil
+}
+
+func wipeECDSA(private *ecdsa.PrivateKey) {
 	//nolint:staticcheck // SA1019: the words of D must be reached to be overwritten
-	return private, func() { wipeInt(private.D) }, nil
+	wipeInt(private.D)
 }
 
 func generateRSA() (crypto.Signer, func(), error) {
-	private, err := rsa.GenerateKey(rand.Reader, 3072)
+	private, err := rsa.GenerateKey(rand.Reader, rsaBits)
 	if err != nil {
 		return nil, nil, err
 	}
-	return private, func() {
-		wipeInt(private.D)
-		for _, p := range private.Primes {
-			wipeInt(p)
-		}
-		wipeInt(private.Precomputed.Dp)
-		wipeInt(private.Precomputed.Dq)
-		wipeInt(private.Precomputed.Qinv)
-	}, nil
+	return private, func() { wipeRSA(private) }, nil
+}
+
+func wipeRSA(private *rsa.PrivateKey) {
+	wipeInt(private.D)
+	for _, p := range private.Primes {
+		wipeInt(p)
+	}
+	wipeInt(private.Precomputed.Dp)
+	wipeInt(private.Precomputed.Dq)
+	wipeInt(private.Precomputed.Qinv)
 }
 
 func wipeInt(i *big.Int) {
@@ -163,7 +188,7 @@ func (k *Key) Wipe() {
 		return
 	}
 	k.wipe()
-	k.signer, k.wipe = nil, nil
+	k.signer, k.private, k.wipe = nil, nil, nil
 }
 
 // Format prints the public fingerprint whatever the verb, so that no format

@@ -24,7 +24,9 @@ var (
 )
 
 // Listener is a net.Listener on a socket file. Close removes the file, unless
-// somebody else has put another one in its place.
+// somebody else has put another one in its place. To hand the socket over, pass
+// on what File returns, a duplicate that the caller closes, and do not call
+// Close: the file is the successor's then.
 type Listener struct {
 	*net.UnixListener
 	path string

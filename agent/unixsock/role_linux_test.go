@@ -29,6 +29,8 @@ const self = "/proc/self/exe"
 type role struct {
 	// Connect is a socket to connect to.
 	Connect string
+	// Listen is where to make the socket listen that is its file descriptor 3.
+	Listen string
 	// Heir makes it start a child that holds the connection too, and lives as
 	// long as file descriptor 3 is open.
 	Heir bool
@@ -83,6 +85,11 @@ func (r role) play() error {
 			if err := heir(c); err != nil {
 				return err
 			}
+		}
+	}
+	if r.Listen != "" {
+		if err := errors.Join(unix.Bind(3, &unix.SockaddrUnix{Name: r.Listen}), unix.Listen(3, 10)); err != nil {
+			return err
 		}
 	}
 	_, _ = os.Stdout.WriteString("ready\n")

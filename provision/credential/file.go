@@ -10,13 +10,17 @@ import (
 )
 
 // File returns the source that reads the file at path: a regular file that
-// belongs to root or to the user of this process and that nobody else may read
-// or write. One newline at its end does not count.
-func File(path string) Source { return file(path) }
+// belongs to root, to the user of this process or to a trusted user id, such as
+// the daemon's where root acts in its place, and that nobody else may read or
+// write. One newline at its end does not count.
+func File(path string, trusted ...uint32) Source { return file{path, trusted} }
 
-type file string
+type file struct {
+	path    string
+	trusted []uint32
+}
 
-func (f file) String() string { return "file " + string(f) }
+func (f file) String() string { return "file " + f.path }
 
 func (f file) Load(ctx context.Context) (Secret, error) { return load(ctx, f, "token") }
 
@@ -26,7 +30,7 @@ func (f file) read(ctx context.Context, what string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	handle, err := openFile(string(f))
+	handle, err := openFile(f.path)
 	if err != nil {
 		return nil, f.openError(err, what)
 	}
@@ -63,11 +67,11 @@ func (f file) check(info fs.FileInfo, what string) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("it is not a regular file: put the %s into a plain file", what)
 	}
-	if err := checkOwner(string(f), info); err != nil {
+	if err := checkOwner(f.path, info, f.trusted...); err != nil {
 		return err
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("its mode is %04o, so that others than its owner may use it: chmod 600 %s", mode, string(f))
+		return fmt.Errorf("its mode is %04o, so that others than its owner may use it: chmod 600 %s", mode, f.path)
 	}
 	return nil
 }
@@ -77,7 +81,7 @@ func (f file) openError(err error, what string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("it does not exist: write the %s into it, or correct the path in the configuration", what)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("it may not be read by this user: chown it to uid %d and chmod 600 %s", os.Geteuid(), string(f))
+		return fmt.Errorf("it may not be read by this user: chown it to uid %d and chmod 600 %s", os.Geteuid(), f.path)
 	}
 	return withoutPath(err)
 }

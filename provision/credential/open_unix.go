@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 )
 
@@ -20,14 +21,15 @@ func openWithin(root *os.Root, name string) (*os.File, error) {
 	return root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
-// checkOwner allows root's files and our own: any other owner could exchange
-// the credential for one of an account that it controls.
-func checkOwner(path string, info fs.FileInfo) error {
+// checkOwner allows root's files, our own and those of the trusted uids: any
+// other owner could exchange the credential for one of an account that it
+// controls.
+func checkOwner(path string, info fs.FileInfo, trusted ...uint32) error {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return errors.New("its owner cannot be read: put it on a local file system")
 	}
-	if uid := os.Geteuid(); stat.Uid != 0 && int64(stat.Uid) != int64(uid) {
+	if uid := os.Geteuid(); stat.Uid != 0 && int64(stat.Uid) != int64(uid) && !slices.Contains(trusted, stat.Uid) {
 		return fmt.Errorf("it belongs to uid %d, neither root nor the uid %d of this process: run this as uid %d, or chown %d %s", stat.Uid, uid, stat.Uid, uid, path)
 	}
 	return nil

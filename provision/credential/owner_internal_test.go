@@ -24,8 +24,8 @@ func TestCheckOwner(t *testing.T) {
 	for _, c := range []struct {
 		uid  uint32
 		fine bool
-	}{{0, true}, {us, true}, {us + 12345, false}} {
-		err := checkOwner("/etc/token", owned{uid: c.uid})
+	}{{0, true}, {us, true}, {us + 12345, false}, {us + 54321, true}} {
+		err := checkOwner("/etc/token", owned{uid: c.uid}, us+54321)
 		if (err == nil) != c.fine {
 			t.Errorf("uid %d gives %v", c.uid, err)
 		}

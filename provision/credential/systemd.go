@@ -51,10 +51,10 @@ func (s systemd) read(ctx context.Context, what string) ([]byte, error) {
 	}
 	dir := os.Getenv("CREDENTIALS_DIRECTORY")
 	if dir == "" {
-		outside := file(filepath.Join(s.folder, s.name))
+		outside := file{path: filepath.Join(s.folder, s.name)}
 		text, err := outside.read(ctx, what)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", string(outside), err)
+			return nil, fmt.Errorf("%s: %w", outside.path, err)
 		}
 		return text, nil
 	}

@@ -9,7 +9,10 @@ import (
 	"deploykeyd/provision/hostkey"
 )
 
-const banner = "# Written by deploykeyd ssh-config; changes made here are lost.\n"
+// Banner is how every file begins that Write has written.
+const Banner = "# Written by deploykeyd ssh-config"
+
+const banner = Banner + "; changes made here are lost.\n"
 
 // overrides tells the reader of the ssh_config what it cannot prevent: ssh reads
 // a user's own file first (ssh_config(5)).

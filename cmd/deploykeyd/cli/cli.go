@@ -118,14 +118,15 @@ forge, 4 not ready in time.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := root.PersistentFlags()
-	flags.StringVarP(&o.config, "config", "c", "/etc/deploykeyd/deploykeyd.yaml", "configuration file")
-	flags.StringVar(&o.runDir, "run-dir", directory("RUNTIME_DIRECTORY", "/run/deploykeyd"), "directory of the sockets")
-	flags.StringVar(&o.stateDir, "state-dir", directory("STATE_DIRECTORY", "/var/lib/deploykeyd"), "directory of the journal")
+	flags.StringVarP(&o.config, "config", "c", "/etc/deploykeyd/deploykeyd.yaml", "configuration `file`")
+	flags.StringVar(&o.runDir, "run-dir", directory("RUNTIME_DIRECTORY", plainRunDir), "`directory` of the sockets")
+	flags.StringVar(&o.stateDir, "state-dir", directory("STATE_DIRECTORY", plainStateDir), "`directory` of the journal")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fail(exitUsage, "see "+cmd.CommandPath()+" --help", "%w", err)
 	})
 	root.AddCommand(newRun(o), newWait(o), newStatus(o), newVerify(o), newRevoke(o),
-		newSSHConfig(o), newPreemption(o), newConfig(o), newVersion())
+		newSSHConfig(o), newUp(o), newService(o), newPreemption(o), newConfig(o), newVersion(), newCompletion())
+	completeFlags(root)
 	usageErrors(root)
 	return root
 }

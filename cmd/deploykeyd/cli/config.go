@@ -12,11 +12,11 @@ import (
 func newConfig(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
-		Short: "Check the configuration, or print an example",
+		Short: "Check the configuration, print an example or its schema",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(newConfigCheck(o), newConfigExample())
+	c.AddCommand(newConfigCheck(o), newConfigExample(), newConfigSchema())
 	return c
 }
 
@@ -35,7 +35,7 @@ one.`,
 			if err != nil {
 				return err
 			}
-			if err := checkCredentials(cmd.Context(), cfg); err != nil {
+			if err := o.checkCredentials(cmd.Context(), cfg); err != nil {
 				return err
 			}
 			repositories := 0
@@ -57,6 +57,27 @@ func newConfigExample() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprint(cmd.OutOrStdout(), config.Example())
+			return err
+		},
+	}
+}
+
+func newConfigSchema() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of the configuration, for editors",
+		Long: `Print the JSON Schema (2020-12) of the configuration. An editor with a YAML
+language server checks and completes with it when the configuration begins with
+the line
+
+  # yaml-language-server: $schema=deploykeyd.schema.json
+
+What the schema refuses is refused by the daemon too; "deploykeyd config check"
+knows more.`,
+		Example: "  deploykeyd config schema > /etc/deploykeyd/deploykeyd.schema.json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprint(cmd.OutOrStdout(), config.Schema())
 			return err
 		},
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"deploykeyd/agent/config"
 	"deploykeyd/provision/bitbucketcloud"
@@ -12,11 +13,17 @@ import (
 
 // sources makes the sources of a configuration's credentials.
 type sources struct {
-	env []string // the variables that hold one, which no program gets to see
+	env    []string // the variables that hold one, which no program gets to see
+	daemon []uint32 // whose files are good beside root's and our own
 }
 
-func sourcesOf(cfg config.Config) sources {
+// sourcesOf trusts, where root acts in the daemon's place, the user whom the
+// state directory belongs to: nobody else could own a file that the daemon reads.
+func (o *options) sourcesOf(cfg config.Config) sources {
 	var s sources
+	if uid, ok := ownerOf(o.stateDir); ok && os.Geteuid() == 0 {
+		s.daemon = []uint32{uid}
+	}
 	for _, f := range cfg.Forges {
 		if _, ref := credentialOf(f); ref.Env != "" {
 			s.env = append(s.env, ref.Env)
@@ -35,7 +42,7 @@ func (s sources) source(ref config.CredentialRef) credential.Source {
 	case ref.Env != "":
 		return credential.Env(ref.Env)
 	case ref.File != "":
-		return credential.File(ref.File)
+		return credential.File(ref.File, s.daemon...)
 	}
 	return nil
 }
@@ -74,12 +81,23 @@ func credentialOf(f config.Forge) (field string, ref config.CredentialRef) {
 // checkCredentials loads every credential once, so that one that is missing or
 // readable by others is told with its line before anything starts. Programs are
 // not run: what they ask may not be there yet when a machine boots.
-func checkCredentials(ctx context.Context, cfg config.Config) error {
-	all := sourcesOf(cfg)
+func (o *options) checkCredentials(ctx context.Context, cfg config.Config) error {
+	return o.checkThose(ctx, cfg, func(ref config.CredentialRef) bool { return len(ref.Command) == 0 })
+}
+
+// checkUnitCredentials is checkCredentials for those that root hands to the
+// unit. What else there is, the unit's variables for one, only the daemon sees as
+// it will be.
+func (o *options) checkUnitCredentials(ctx context.Context, cfg config.Config) error {
+	return o.checkThose(ctx, cfg, func(ref config.CredentialRef) bool { return ref.Systemd != "" })
+}
+
+func (o *options) checkThose(ctx context.Context, cfg config.Config, these func(config.CredentialRef) bool) error {
+	all := o.sourcesOf(cfg)
 	var problems []config.Problem
 	for i, f := range cfg.Forges {
 		field, ref := credentialOf(f)
-		if len(ref.Command) > 0 {
+		if !these(ref) {
 			continue
 		}
 		var err error

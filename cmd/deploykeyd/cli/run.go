@@ -79,7 +79,7 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 	if err != nil {
 		return err
 	}
-	if err := checkCredentials(ctx, cfg); err != nil {
+	if err := o.checkCredentials(ctx, cfg); err != nil {
 		return err
 	}
 	d, err := newDaemon(o, cfg, unprotected, log) //nolint:contextcheck // to listen takes no time worth ending

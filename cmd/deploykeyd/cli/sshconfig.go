@@ -54,7 +54,7 @@ every change of the configuration.`,
 		},
 	}
 	c.Flags().BoolVar(&write, "write", false, "write the files instead of printing")
-	c.Flags().StringVar(&file, "file", "/etc/ssh/ssh_config.d/50-deploykeyd.conf", "the ssh configuration `file`")
-	c.Flags().StringVar(&knownHosts, "known-hosts", "/etc/ssh/deploykeyd_known_hosts", "the known_hosts `file`")
+	c.Flags().StringVar(&file, "file", sshConfigFile, "the ssh configuration `file`")
+	c.Flags().StringVar(&knownHosts, "known-hosts", knownHostsFile, "the known_hosts `file`")
 	return c
 }

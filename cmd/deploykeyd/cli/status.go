@@ -16,11 +16,15 @@ import (
 	"deploykeyd/agent"
 	"deploykeyd/agent/control"
 	"deploykeyd/agent/journal"
+	"deploykeyd/agent/service"
 	"deploykeyd/provision"
 )
 
 func newStatus(o *options) *cobra.Command {
-	var asJSON, sockets bool
+	var (
+		asJSON, sockets, watch bool
+		interval               time.Duration
+	)
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show what is registered where, and why not",
@@ -28,13 +32,24 @@ func newStatus(o *options) *cobra.Command {
 it, and what is in the way. With --sockets, show the sockets of single
 repositories instead ("sockets: repository" of a forge).
 
+With --watch, show it again whenever it has changed, until Ctrl-C: redrawn on a
+terminal, elsewhere one line for each change, and with --json one object a line.
+A daemon that restarts is waited for.
+
 When no daemon runs, the journal says which keys may remain on a forge, and the
 exit status is 1.`,
 		Example: `  deploykeyd status
   deploykeyd status --json | jq '.repositories[] | select(.condition != "verified")'
-  deploykeyd status --sockets`,
+  deploykeyd status --sockets
+  deploykeyd status --watch --interval 5s`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkWatch(watch, sockets, cmd.Flags().Changed("interval"), interval); err != nil {
+				return err
+			}
+			if watch {
+				return o.watchStatus(cmd.Context(), cmd.OutOrStdout(), asJSON, interval)
+			}
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), answerTimeout, errNoAnswer)
 			defer cancel()
 			status, err := control.NewClient(o.controlSocket()).Status(ctx)
@@ -58,6 +73,8 @@ exit status is 1.`,
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: fields may be added later, none is renamed")
 	c.Flags().BoolVar(&sockets, "sockets", false, "show the sockets of single repositories")
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on, and show every change until Ctrl-C")
+	c.Flags().DurationVar(&interval, "interval", 2*time.Second, "how often --watch asks the daemon")
 	return c
 }
 
@@ -67,7 +84,7 @@ const answerTimeout = 10 * time.Second
 var errNoAnswer = errors.New("the daemon does not answer")
 
 func notRunning() error {
-	return fail(exitFailed, "start it: deploykeyd run", "the daemon is not running")
+	return fail(exitFailed, startIt(), "the daemon is not running")
 }
 
 // statusFromJournal reads what the last life left, without changing it.
@@ -194,4 +211,12 @@ func readJournal(path string) (records []agent.Record, machine string, err error
 	defer j.Close()
 	records, err = j.Records()
 	return records, j.Machine(), err
+}
+
+// startIt says how the daemon is started here.
+func startIt() string {
+	if service.Booted() {
+		return "start it: systemctl start deploykeyd"
+	}
+	return "start it: deploykeyd run"
 }

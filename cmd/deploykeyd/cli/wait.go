@@ -71,7 +71,7 @@ func wait(ctx context.Context, client *control.Client, progress io.Writer, timeo
 		}
 	}
 	if lastErr != nil {
-		return fail(exitNotReady, "start the daemon: deploykeyd run", "not ready after %v: %w", timeout, lastErr)
+		return fail(exitNotReady, startIt(), "not ready after %v: %w", timeout, lastErr)
 	}
 	return notReady(last, timeout)
 }
@@ -95,12 +95,22 @@ func countVerified(s agent.Status) int {
 	return n
 }
 
+// mostReasons is of how many repositories a wait that was in vain tells why: the
+// gate of a CI agent says it every few seconds, and forges that are down have
+// the same to say of all.
+const mostReasons = 10
+
 func notReady(s agent.Status, timeout time.Duration) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "not ready after %v: %d of %d repositories verified", timeout, countVerified(s), len(s.Repositories))
+	shown := 0
 	for _, r := range s.Repositories {
 		if r.Condition == agent.ConditionVerified {
 			continue
+		}
+		if shown++; shown > mostReasons {
+			fmt.Fprintf(&b, "\n  and %d more", len(s.Repositories)-countVerified(s)-mostReasons)
+			break
 		}
 		fmt.Fprintf(&b, "\n  %s on %s is %s: %s", r.Repository, r.Forge, r.Condition, r.Reason)
 		if r.Next != "" {

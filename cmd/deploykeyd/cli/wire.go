@@ -88,7 +88,7 @@ func (o *options) agentOptions(cfg config.Config, log *slog.Logger) (agent.Optio
 		Version: version, Fleet: cfg.Fleet, KeyType: key.Type(cfg.Key.Type), Expire: cfg.Key.Expire,
 		ReadyAny: cfg.Ready == config.ReadyAny, Logger: log,
 	}
-	credentials := sourcesOf(cfg)
+	credentials := o.sourcesOf(cfg)
 	for _, f := range cfg.Forges {
 		forge, err := openForge(f, credentials, log)
 		if err != nil {

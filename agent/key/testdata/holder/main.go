@@ -1,7 +1,7 @@
 // Command holder holds one private key, so that a test can look for it in the
 // memory of a process that does nothing else. It makes a key of the type that
 // its argument names, prints the public half in hex, and then obeys one line
-// after the other: "sign N", "wipe", "collect". It answers each with a line.
+// after the other: "sign N", "park", "clear", "wipe", "collect". It answers each with a line.
 package main
 
 import (
@@ -22,9 +22,19 @@ func main() {
 		panic(err)
 	}
 	fmt.Printf("%x\n", k.Public())
+	var parking *key.Parking
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		var signatures int
 		switch line := lines.Text(); line {
+		case "park":
+			if parking, err = key.NewParking(); err != nil {
+				panic(err)
+			}
+			if err := parking.Park(k); err != nil {
+				panic(err)
+			}
+		case "clear":
+			parking.Clear(k)
 		case "wipe":
 			k.Wipe()
 		case "collect": // frees what was cached for the key, then the cached thing itself
