@@ -31,6 +31,7 @@ type Options struct {
 	Journal   Journal
 	Verifier  Verifier
 	Publisher Publisher
+	Parking   *key.Parking // where the keys outlive this process; nil parks none
 
 	RequestsPerForge int          // API requests of one forge at a time; 0 means 16
 	Verifications    int          // git processes at a time; 0 means 4
@@ -54,7 +55,7 @@ type RepositoryAccess struct {
 	Socket     string // the repository's own, as the status shows it; empty without
 }
 
-// Agent carries one life. Run it once; Revoke ends its work.
+// Agent carries one life. Run it once; Revoke ends its work, and so does Suspend.
 type Agent struct {
 	options Options
 	log     *slog.Logger
@@ -64,7 +65,7 @@ type Agent struct {
 	registrations []*registration // fixed after New
 	ring          *keyring        // every key of this life
 	verifications chan struct{}   // one slot per git process
-	workers       sync.WaitGroup  // grows only while phase is Serving, or from a worker
+	workers       sync.WaitGroup  // grows only while phase is Serving and work goes on, or from a worker
 
 	// work ends when no new step may begin; requests ends some time later, so
 	// that a request under way is answered rather than cut.
@@ -79,6 +80,8 @@ type Agent struct {
 	leftovers  map[string]*leftover // by record ID
 	revocation *revocation          // the one at work; nil without
 	closed     bool                 // no revocation may begin any more
+	suspended  bool                 // the work was left to a successor
+	resumed    time.Time            // when keys were taken over from a predecessor; zero if none were
 	phase      Phase
 	ready      time.Time     // when the agent became ready; zero if it is not
 	changed    chan struct{} // closed and replaced at every change
@@ -98,7 +101,7 @@ func New(o Options) *Agent {
 	}
 	a := &Agent{
 		options: o, log: o.Logger, started: time.Now(),
-		ring:          &keyring{kind: o.KeyType},
+		ring:          &keyring{kind: o.KeyType, parking: o.Parking, log: o.Logger},
 		verifications: make(chan struct{}, o.Verifications),
 		leftovers:     map[string]*leftover{},
 		phase:         Starting,
@@ -119,9 +122,9 @@ func New(o Options) *Agent {
 	return a
 }
 
-// Run settles what earlier lives left, registers, verifies and publishes every
-// planned key, and goes on until ctx ends. It revokes nothing that is in use:
-// the caller does that with Revoke.
+// Run settles what earlier lives left and Resume did not take over, registers,
+// verifies and publishes every planned key, and goes on until ctx ends. It
+// revokes nothing that is in use: the caller does that with Revoke.
 func (a *Agent) Run(ctx context.Context) {
 	unhook := context.AfterFunc(ctx, a.stopWork)
 	defer unhook()
@@ -134,18 +137,21 @@ func (a *Agent) Run(ctx context.Context) {
 // beginWork starts a worker for every leftover and registration, unless the
 // agent was told to stop before it began.
 func (a *Agent) beginWork() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.phase != Starting {
-		return
-	}
-	a.phase = Serving
-	for _, l := range a.leftovers {
-		a.workers.Go(func() { l.run(a.work) })
-	}
-	for _, r := range a.registrations {
-		a.workers.Go(func() { r.run(a.work) })
-	}
+	a.update(func() {
+		if a.phase != Starting || a.work.Err() != nil {
+			return
+		}
+		a.phase = Serving
+		if n := len(a.leftovers); n > 0 {
+			a.log.Info("settling what an earlier life left", slog.Int("records", n))
+		}
+		for _, l := range a.leftovers {
+			a.workers.Go(func() { l.run(a.work) })
+		}
+		for _, r := range a.registrations {
+			a.workers.Go(func() { r.run(a.work) })
+		}
+	})
 }
 
 // load reads the journal once: every record is of an earlier life. What cannot
@@ -165,9 +171,6 @@ func (a *Agent) load() {
 		a.leftovers[rec.ID()] = &leftover{agent: a, record: rec, reason: "left by an earlier life, not settled yet"}
 	}
 	a.loaded = true
-	if len(records) > 0 {
-		a.log.Info("settling what an earlier life left", slog.Int("records", len(records)))
-	}
 }
 
 // AwaitReady returns nil once the agent is ready, or ctx's cause.
@@ -199,7 +202,7 @@ func (a *Agent) Verify(ctx context.Context) (Status, error) {
 		case r.again <- done:
 			waiting = append(waiting, done)
 		case <-a.work.Done():
-			return a.Status(), errors.New("verify: the agent is stopping or has revoked its keys: restart it for new ones")
+			return a.Status(), a.ended()
 		case <-ctx.Done():
 			return a.Status(), context.Cause(ctx)
 		}
@@ -208,13 +211,27 @@ func (a *Agent) Verify(ctx context.Context) (Status, error) {
 		select {
 		case <-done:
 		case <-a.work.Done():
-			return a.Status(), errors.New("verify: the agent began to stop")
+			return a.Status(), a.ended()
 		case <-ctx.Done():
 			return a.Status(), context.Cause(ctx)
 		}
 	}
 	return a.Status(), nil
 }
+
+// ended says why nothing is verified any more.
+func (a *Agent) ended() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.suspended && !a.revokesLocked() {
+		return errors.New("verify: another process is taking over: ask again")
+	}
+	return errors.New("verify: the agent is stopping or has revoked its keys: restart it for new ones")
+}
+
+// revokesLocked reports whether a revocation has begun or was done. The caller
+// holds mu.
+func (a *Agent) revokesLocked() bool { return a.phase == Stopping || a.phase == Revoked }
 
 // update changes the state under the lock and tells everybody who waits.
 func (a *Agent) update(change func()) {

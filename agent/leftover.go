@@ -19,6 +19,7 @@ import (
 type leftover struct {
 	agent  *Agent
 	remote *provision.Registration // seen on the target in this run, if it was
+	unseen bool                    // it was in use, taken over, and not seen on the target in this run
 
 	// Guarded by agent.mu for writing and for reading by others.
 	record Record
@@ -95,18 +96,36 @@ func (l *leftover) remove(ctx context.Context, f *forgeState, remote provision.R
 	if err := l.checkOurs(remote); err != nil {
 		return remote, true, err
 	}
-	if l.record.State == Intended { // one lost request has landed
-		rec := l.record
-		rec.RemoteID, rec.State = remote.ID, Retiring
-		rec.Outstanding = max(rec.Outstanding-1, 0)
-		if err := l.store(rec); err != nil {
-			l.log().WarnContext(ctx, "the journal still holds an intent", slog.String("error", err.Error()))
-		}
+	if err := l.retire(ctx, remote); err != nil {
+		return remote, true, err
 	}
 	if err := l.delete(ctx, f, remote); err != nil {
 		return remote, true, err
 	}
 	return f.find(ctx, l.record.Target, l.record.Key)
+}
+
+// retire makes the decision to delete durable. While the key is alive, because
+// other repositories use it, nothing is deleted before that: a successor would
+// take the registration for one to go on with.
+func (l *leftover) retire(ctx context.Context, remote provision.Registration) error {
+	rec := l.record
+	switch rec.State {
+	case Retiring:
+		return nil
+	case Intended: // one lost request has landed
+		rec.Outstanding = max(rec.Outstanding-1, 0)
+	case Registered, Verified:
+	}
+	rec.RemoteID, rec.State = remote.ID, Retiring
+	if err := l.agent.options.Journal.Put(rec); err != nil {
+		if l.agent.ring.holds(rec.Key) {
+			return fmt.Errorf("write the journal: %w", err)
+		}
+		l.log().WarnContext(ctx, "the journal does not say that the key is being revoked", slog.String("error", err.Error()))
+	}
+	l.agent.update(func() { l.record = rec })
+	return nil
 }
 
 // checkOurs proves that remote is ours to delete: the very key of the record

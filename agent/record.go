@@ -65,6 +65,10 @@ func (r Record) expired(now Moment) bool {
 	return now.Forge.After(r.Expires) && r.Asked.longerAgo(r.Expires.Sub(r.Asked.Forge), now)
 }
 
+// held reports whether the forge has answered that it has the key, which
+// nothing has taken back since.
+func (r Record) held() bool { return r.State == Registered || r.State == Verified }
+
 // ID identifies the record: one key on one target of one forge.
 func (r Record) ID() string {
 	scope := "repository"

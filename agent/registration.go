@@ -78,18 +78,18 @@ func (r *registration) attempt(ctx context.Context) time.Duration {
 }
 
 func (r *registration) advance(ctx context.Context) error {
-	if r.remote != nil && r.reprove {
+	if r.condition == ConditionVerified && !r.reprove {
+		return nil
+	}
+	if r.record.held() && (r.reprove || r.remote == nil) {
 		if err := r.recheck(ctx); err != nil {
 			return err
 		}
 	}
-	if r.remote == nil {
+	if !r.record.held() {
 		if err := r.register(ctx); err != nil {
 			return err
 		}
-	}
-	if r.condition == ConditionVerified && !r.reprove {
-		return nil
 	}
 	if err := r.checkAccess(); err != nil {
 		return err
@@ -102,6 +102,8 @@ func (r *registration) advance(ctx context.Context) error {
 func (r *registration) recheck(ctx context.Context) error {
 	remote, found, err := r.forge.find(ctx, r.target, r.public)
 	switch {
+	case err != nil && r.remote == nil && r.record.State == Registered: // its access is not known yet
+		return err
 	case err != nil: // a list that cannot be had says nothing about the key: git will
 		r.log().WarnContext(ctx, "the forge's list cannot be asked for the key", slog.String("reason", err.Error()))
 		return nil
@@ -121,9 +123,10 @@ func (r *registration) recheck(ctx context.Context) error {
 	return r.renewKey()
 }
 
-// checkAccess refuses a key that may do more than was asked for.
+// checkAccess refuses a key that may do more than was asked for. One that was
+// verified has passed it, in this life or the one that it was taken over from.
 func (r *registration) checkAccess() error {
-	if r.access.Access != provision.Read || r.remote.Access != provision.Write {
+	if r.remote == nil || r.access.Access != provision.Read || r.remote.Access != provision.Write {
 		return nil
 	}
 	return &provision.Error{
@@ -167,7 +170,7 @@ func (r *registration) stumble(ctx context.Context, err error) time.Duration {
 		switch {
 		case r.condition == ConditionVerified:
 			condition = ConditionVerified // a forge in trouble takes no earlier proof back
-		case r.remote != nil:
+		case r.record.held():
 			condition = ConditionRegistered
 		default:
 			condition = ConditionWaiting
@@ -179,17 +182,34 @@ func (r *registration) stumble(ctx context.Context, err error) time.Duration {
 			r.withdraw()
 		}
 	})
+	if condition == ConditionFailed {
+		r.disprove(ctx)
+	}
 	r.log().WarnContext(ctx, "repository is not usable",
 		slog.String("reason", err.Error()), slog.String("next", provision.NextStep(err)),
 		slog.String("class", string(class)), slog.Duration("retry_in", wait))
 	return wait
 }
 
+// disprove takes an earlier proof back in the journal: a successor must not lend
+// what this life no longer does.
+func (r *registration) disprove(ctx context.Context) {
+	rec := r.record
+	if rec.State != Verified {
+		return
+	}
+	rec.State, rec.VerifiedAt = Registered, time.Time{}
+	if err := r.agent.options.Journal.Put(rec); err != nil {
+		r.log().WarnContext(ctx, "the journal still says verified", slog.String("error", err.Error()))
+	}
+	r.agent.update(func() { r.record = rec })
+}
+
 // publish lends the key to the builds, unless the agent has begun to stop. The
 // caller holds agent.mu.
 func (r *registration) publish(rec Record) {
 	r.record = rec
-	if r.agent.phase != Serving {
+	if r.agent.revokesLocked() {
 		return
 	}
 	r.agent.options.Publisher.Publish(r.forge.Name, r.access.Repository, r.key)

@@ -100,7 +100,7 @@ func (a *Agent) revoke(ctx context.Context) []Remnant {
 		}
 	})
 	a.stopWork()
-	a.endWorkers(ctx)
+	a.endWorkers(ctx, graceOf(ctx))
 	a.ring.wipe() // what follows needs the public halves alone
 	a.retireRegistrations()
 
@@ -138,14 +138,15 @@ func graceOf(ctx context.Context) time.Duration {
 	return answerGrace
 }
 
-// endWorkers waits until no worker does anything any more.
-func (a *Agent) endWorkers(ctx context.Context) {
+// endWorkers waits until no worker does anything any more. Requests under way
+// have the grace to be answered, at most until ctx ends.
+func (a *Agent) endWorkers(ctx context.Context, grace time.Duration) {
 	idle := make(chan struct{})
 	go func() {
 		a.workers.Wait()
 		close(idle)
 	}()
-	timer := time.NewTimer(graceOf(ctx))
+	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case <-idle:
@@ -165,7 +166,8 @@ func (a *Agent) retireRegistrations() {
 				continue
 			}
 			a.leftovers[r.record.ID()] = &leftover{
-				agent: a, record: r.record, remote: r.remote, reason: "not revoked yet",
+				agent: a, record: r.record, remote: r.remote, unseen: r.remote == nil && r.record.held(),
+				reason: "not revoked yet",
 			}
 			r.record, r.remote = Record{}, nil
 			r.condition, r.reason, r.next = ConditionRetiring, "being revoked", ""
@@ -173,19 +175,31 @@ func (a *Agent) retireRegistrations() {
 	})
 }
 
-// firstDelete asks for the deletion of a key whose id this run knows, without
-// looking at the result: the lists come when all deletes are out.
+// firstDelete asks for the deletion of a key that this run has seen on its
+// target, without looking at the result: the lists come when all deletes are
+// out. One that was taken over and never looked at is looked for first.
 func (l *leftover) firstDelete(ctx context.Context) {
-	if l.remote == nil {
+	if l.remote == nil && !l.unseen {
 		return
 	}
 	f, err := l.agent.forgeOf(l.record)
-	if err == nil {
+	if err == nil && l.unseen {
+		err = l.look(ctx, f)
+	}
+	if err == nil && l.remote != nil {
 		err = l.delete(ctx, f, *l.remote)
 	}
 	if err != nil {
 		l.log().WarnContext(ctx, "delete failed, trying again", slog.String("reason", err.Error()))
 	}
+}
+
+func (l *leftover) look(ctx context.Context, f *forgeState) error {
+	remote, found, err := f.find(ctx, l.record.Target, l.record.Key)
+	if found {
+		l.remote = &remote
+	}
+	return err
 }
 
 // settleBy settles the leftover, trying again until ctx ends. It does not wait

@@ -13,11 +13,11 @@ func (a *Agent) Status() Status {
 	defer a.mu.Unlock()
 	s := Status{
 		Version: a.options.Version, Fleet: a.options.Fleet, Machine: a.options.Machine, Boot: a.options.Boot,
-		Phase: a.phase, Ready: !a.ready.IsZero(), Started: a.started, ReadySince: a.ready,
+		Phase: a.phase, Ready: !a.ready.IsZero(), Started: a.started, ReadySince: a.ready, Resumed: a.resumed,
 		Forges:       make([]ForgeStatus, 0, len(a.forges)),
 		Repositories: make([]RepositoryStatus, 0, len(a.registrations)),
 		Remaining:    a.remnantsLocked(),
-		Warnings:     append([]string{}, a.options.Warnings...),
+		Warnings:     append(append([]string{}, a.options.Warnings...), a.ring.warnings()...),
 	}
 	for _, f := range a.forges {
 		s.Forges = append(s.Forges, ForgeStatus{Forge: f.Name, Kind: f.Kind, Use: a.use(f.Name, "")})

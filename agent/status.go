@@ -41,6 +41,7 @@ type Status struct {
 	Ready        bool               `json:"ready"`
 	Started      time.Time          `json:"started"`
 	ReadySince   time.Time          `json:"ready_since,omitzero"`
+	Resumed      time.Time          `json:"resumed,omitzero"` // when this process took keys over from the one before it
 	Forges       []ForgeStatus      `json:"forges"`
 	Repositories []RepositoryStatus `json:"repositories"`
 	// Remaining lists keys that may be on a forge although no repository above

@@ -48,11 +48,14 @@ func (w *world) forge(name string) *stubForge {
 }
 
 func (f *stubForge) wait(ctx context.Context) error {
-	if f.latency == 0 {
+	f.world.mu.Lock()
+	latency := f.latency
+	f.world.mu.Unlock()
+	if latency == 0 {
 		return nil
 	}
 	select {
-	case <-time.After(f.latency):
+	case <-time.After(latency):
 		return nil
 	case <-ctx.Done():
 		return &provision.Error{Op: "request", Forge: f.name, Class: provision.Transient, Uncertain: true, Message: "cut", Err: ctx.Err()}
@@ -105,6 +108,7 @@ func (f *stubForge) add(t provision.Target, req provision.KeyRequest) provision.
 		}
 	}
 	f.nextID++
+	f.world.made[f.name+"/"+t.Path]++
 	r := provision.Registration{
 		ID: fmt.Sprint(f.nextID), Title: req.Title, Key: req.Key, Access: req.Access, Created: time.Now().Add(f.offset),
 	}

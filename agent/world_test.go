@@ -35,6 +35,11 @@ type world struct {
 	dieBefore int // the step that is not made any more; 0 never
 	dieAfter  int // the step after which nothing more happens; 0 never
 	dead      bool
+
+	parking  *key.Parking      // of the life that goes on; nil parks nothing
+	snapshot func() []*key.Key // what is parked there now
+	parked   []*key.Key        // what was parked when the last life died
+	made     map[string]int    // forge/path → registrations that came into being there
 }
 
 var errDead = errors.New("the process is dead")
@@ -42,7 +47,7 @@ var errDead = errors.New("the process is dead")
 func newWorld() *world {
 	return &world{
 		forges: map[string]*stubForge{}, records: map[string]agent.Record{},
-		lent: map[string]provision.PublicKey{},
+		lent: map[string]provision.PublicKey{}, made: map[string]int{},
 	}
 }
 
@@ -55,14 +60,26 @@ func (w *world) step(name string) (effect, dies bool) {
 	w.steps++
 	w.events = append(w.events, name)
 	if w.steps == w.dieBefore {
-		w.dead = true
+		w.die()
 		return false, true
 	}
 	if w.steps == w.dieAfter {
-		w.dead = true
+		w.die()
 		return true, true
 	}
 	return true, false
+}
+
+// die ends the life at this instant: what is parked now is what a successor
+// gets. The caller holds mu.
+func (w *world) die() {
+	if w.dead {
+		return
+	}
+	w.dead, w.parked = true, nil
+	if w.snapshot != nil {
+		w.parked = w.snapshot()
+	}
 }
 
 // reboot makes the world live again for another agent.
@@ -184,7 +201,7 @@ type life struct {
 func (w *world) options() agent.Options {
 	return agent.Options{
 		Version: "test", Fleet: "ci", Machine: "m1", Boot: "boot-1", KeyType: key.Ed25519, Expire: 24 * time.Hour,
-		Journal: w, Verifier: w, Publisher: w,
+		Journal: w, Verifier: w, Publisher: w, Parking: w.parking,
 		Forges: []agent.Forge{
 			{
 				Name: "tea", Kind: provision.Gitea, URL: "https://tea.test", Forge: w.forge("tea"),
@@ -206,7 +223,11 @@ func (w *world) options() agent.Options {
 
 func (w *world) start(t *testing.T, o agent.Options) *life {
 	t.Helper()
-	a := agent.New(o)
+	return w.run(agent.New(o))
+}
+
+// run makes a planned life run.
+func (w *world) run(a *agent.Agent) *life {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &life{Agent: a, world: w, cancel: cancel, done: make(chan struct{})}
 	go func() {
@@ -258,7 +279,7 @@ func (l *life) stop(t *testing.T) []agent.Remnant {
 func (l *life) kill(t *testing.T) {
 	t.Helper()
 	l.world.mu.Lock()
-	l.world.dead = true
+	l.world.die()
 	l.world.mu.Unlock()
 	l.cancel()
 	<-l.done

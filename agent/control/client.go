@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,12 +20,23 @@ import (
 
 // In the chains of a Client's errors.
 var (
-	// ErrNotRunning means that nobody answers on the socket, or that the daemon
-	// ended before it answered.
+	// ErrNotRunning means that nobody answers on the socket. It is in the chain
+	// of ErrInterrupted as well.
 	ErrNotRunning = errors.New("deploykeyd is not running")
+	// ErrInterrupted means that the daemon ended, or another process of it took
+	// over, before it answered. What was asked for may have been done or not:
+	// whoever asks again learns that from whoever answers then.
+	ErrInterrupted error = interruptedError{}
 	// ErrRefused means that the daemon does not do this for the caller's user.
 	ErrRefused = errors.New("refused")
 )
+
+type interruptedError struct{}
+
+func (interruptedError) Error() string { return "deploykeyd ended or was reloaded before it answered" }
+
+// Unwrap returns ErrNotRunning.
+func (interruptedError) Unwrap() error { return ErrNotRunning }
 
 // Error is a request that the daemon answered with a refusal or a failure.
 type Error struct {
@@ -47,6 +59,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // maxReply bounds an answer: a status of some ten thousand repositories fits.
 const maxReply = 16 << 20
 
+// maxReplyHead bounds what comes before it.
+const maxReplyHead = 64 << 10
+
 // answerTime is what the answer to a revocation may take.
 const answerTime = time.Second
 
@@ -55,17 +70,6 @@ type Client struct{ path string }
 
 // NewClient returns a client for the socket at path.
 func NewClient(path string) *Client { return &Client{path} }
-
-// over returns a client that makes one request over conn.
-func over(conn net.Conn) *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			DialContext:       func(context.Context, string, string) (net.Conn, error) { return conn, nil },
-			DisableKeepAlives: true,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
 
 // Status returns the daemon's status.
 func (c *Client) Status(ctx context.Context) (agent.Status, error) {
@@ -109,30 +113,45 @@ func (c *Client) call(ctx context.Context, method, path string, answer any) erro
 	if err != nil {
 		return err
 	}
-	// The transport would go on dialling when ctx has ended.
 	conn, err := unixsock.Dial(ctx, c.path)
 	if err != nil {
 		return unanswered(err)
 	}
 	defer func() { _ = conn.Close() }()
-	resp, err := over(conn).Do(req)
-	if err != nil {
-		return unanswered(err)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
-	_ = resp.Body.Close()
+	status, body, err := exchange(conn, req)
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return unanswered(context.Cause(ctx))
 	case err != nil:
 		return unanswered(err)
 	case len(body) > maxReply:
 		return fmt.Errorf("the daemon's answer is longer than %d bytes", maxReply)
-	case resp.StatusCode == http.StatusOK, resp.StatusCode == http.StatusServiceUnavailable:
+	case status == http.StatusOK, status == http.StatusServiceUnavailable:
 		if err := json.Unmarshal(body, answer); err != nil {
 			return fmt.Errorf("the daemon's answer is not understood: %w", err)
 		}
 		return nil
 	}
-	return failure(resp.StatusCode, body)
+	return failure(status, body)
+}
+
+// exchange sends a request over conn and reads the answer, at most until the
+// request's context ends. A body that is longer than maxReply is cut after that.
+// It is no http.Client, which hides how a connection ended.
+func exchange(conn net.Conn, req *http.Request) (status int, body []byte, err error) {
+	stop := context.AfterFunc(req.Context(), func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	req.Close = true
+	if err := req.Write(conn); err != nil {
+		return 0, nil, err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxReplyHead+maxReply+1)), req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
+	return resp.StatusCode, body, err
 }
 
 // failure reads an answer that is a problem.
@@ -149,18 +168,17 @@ func failure(status int, body []byte) error {
 }
 
 // unanswered tells a daemon that does not run, or ran just now, from one that
-// cannot be reached, and drops the URL that means nothing here.
+// cannot be reached.
 func unanswered(err error) error {
-	for _, gone := range []error{
-		fs.ErrNotExist, syscall.ECONNREFUSED, // nobody listens
-		io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, // nobody answers any more
-	} {
-		if errors.Is(err, gone) {
+	for _, nobody := range []error{fs.ErrNotExist, syscall.ECONNREFUSED} {
+		if errors.Is(err, nobody) {
 			return ErrNotRunning
 		}
 	}
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err
+	for _, gone := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, gone) {
+			return ErrInterrupted
+		}
 	}
 	return fmt.Errorf("ask the daemon: %w", err)
 }

@@ -15,7 +15,7 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 }
 
 // ready answers as soon as the daemon is ready, else when the asked time is
-// over or the server is to end.
+// over or the server is to end or to drain.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	wait, err := duration(r, "wait", 0)
 	if err != nil {
@@ -24,6 +24,8 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), min(wait, maxWait))
 	defer cancel()
+	drained := context.AfterFunc(s.handover.draining, cancel) //nolint:contextcheck // it ends the waiting of all requests
+	defer drained()
 	_ = s.daemon.AwaitReady(ctx) // the status says what came of it
 	status := s.daemon.Status()
 	if status.Ready {

@@ -84,6 +84,8 @@ func (s *stub) Revoke(ctx context.Context) []agent.Remnant {
 // served is a running server.
 type served struct {
 	path   string
+	l      *unixsock.Listener
+	server *control.Server
 	client *control.Client
 	stop   func() error // ends it and returns what Serve did
 	log    *lockedBuffer
@@ -96,18 +98,24 @@ func serve(t *testing.T, d control.Daemon, users ...string) *served {
 
 func serveTo(t *testing.T, d control.Daemon, users *unixsock.Users) *served {
 	t.Helper()
-	s := &served{path: filepath.Join(folder(t), "control.sock"), log: &lockedBuffer{}}
-	l, err := unixsock.Listen(s.path, 0o666)
+	path := filepath.Join(folder(t), "control.sock")
+	l, err := unixsock.Listen(path, 0o666)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := control.NewServer(control.Options{
+	return serveOn(t, l, path, d, users)
+}
+
+func serveOn(t *testing.T, l *unixsock.Listener, path string, d control.Daemon, users *unixsock.Users) *served {
+	t.Helper()
+	s := &served{path: path, l: l, log: &lockedBuffer{}}
+	s.server = control.NewServer(control.Options{
 		Daemon: d, Users: users,
 		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(ctx, l) }()
+	go func() { ended <- s.server.Serve(ctx, l) }()
 	s.stop = sync.OnceValue(func() error {
 		cancel()
 		return <-ended

@@ -2,8 +2,10 @@ package control
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 
 	"deploykeyd/agent/unixsock"
@@ -30,6 +32,7 @@ type limitedListener struct {
 	known  func(unixsock.Peer) (_ unixsock.Account, known bool) // at once
 	reject func(unixsock.Peer)                                  // tells that a connection was closed
 	log    *slog.Logger
+	open   sync.WaitGroup // one for each connection that was returned
 
 	commanders, users, groups, strangers places
 }
@@ -44,10 +47,19 @@ func newLimitedListener(l net.Listener, s *Server) *limitedListener {
 	}
 }
 
+// Close does nothing: whether the listener is closed at all is for Serve to say,
+// not for its HTTP server.
+func (l *limitedListener) Close() error { return nil }
+
 // Accept returns the next connection, always a *peerConn, whose peer is known.
+// Once the server is to drain it returns errDrained: the deadline that has ended
+// it would be taken for trouble that passes.
 func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, errDrained
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -63,7 +75,11 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			l.reject(peer)
 			continue
 		}
-		return &peerConn{Conn: c, peer: peer, release: sync.OnceFunc(func() { at.give(account) })}, nil
+		l.open.Add(1)
+		return &peerConn{Conn: c, peer: peer, release: sync.OnceFunc(func() {
+			at.give(account)
+			l.open.Done()
+		})}, nil
 	}
 }
 

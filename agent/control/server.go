@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -38,6 +39,7 @@ type Server struct {
 	log    *slog.Logger
 
 	refusals unixsock.Refusals // in the log
+	handover *handover
 }
 
 // The limits of the server, besides those of connections. A client has nothing large to say.
@@ -59,7 +61,7 @@ const (
 
 // NewServer returns a server for the daemon.
 func NewServer(o Options) *Server {
-	s := &Server{daemon: o.Daemon, users: o.Users, log: o.Logger}
+	s := &Server{daemon: o.Daemon, users: o.Users, log: o.Logger, handover: newHandover()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -67,8 +69,13 @@ func NewServer(o Options) *Server {
 }
 
 // Serve answers until ctx ends, and closes l. Requests under way then have two
-// seconds to be answered; connections without one do not count.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+// seconds to be answered; connections without one do not count. After Drain it
+// returns nil and leaves l open.
+func (s *Server) Serve(ctx context.Context, l Listener) error {
+	if !s.handover.enter(l) {
+		return nil
+	}
+	defer s.handover.leave(l)
 	var requests requests
 	server := &http.Server{
 		Handler: requests.counted(s.handler()),
@@ -82,16 +89,26 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() {
 		_ = l.Close()
 		requests.finish(finishing)
+		_ = server.Close()
 		close(finished)
 	})
-	err := server.Serve(newLimitedListener(l, s))
-	if stop() { // not by ctx: the listener broke
-		_ = server.Close()
-		return fmt.Errorf("control socket: %w", err)
+	connections := newLimitedListener(l, s)
+	err := server.Serve(connections)
+	if errors.Is(err, errDrained) {
+		// Not Shutdown: it drops requests that come on connections it has just accepted.
+		server.SetKeepAlivesEnabled(false)
+		s.handover.await(&connections.open)
 	}
-	<-finished
+	if !stop() {
+		<-finished
+		return nil
+	}
 	_ = server.Close()
-	return nil
+	if errors.Is(err, errDrained) {
+		return nil
+	}
+	_ = l.Close()
+	return fmt.Errorf("control socket: %w", err)
 }
 
 // handler routes requests to those who may make them.

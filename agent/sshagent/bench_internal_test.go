@@ -83,7 +83,7 @@ func benchOf(tb testing.TB) (*Server, *key.Key) {
 }
 
 // serveUntilEnd serves a socket until the benchmark ends.
-func serveUntilEnd(tb testing.TB, socket string, serve func(context.Context, net.Listener) error) {
+func serveUntilEnd(tb testing.TB, socket string, serve func(context.Context, Listener) error) {
 	tb.Helper()
 	l, err := unixsock.Listen(socket, 0o600)
 	if err != nil {

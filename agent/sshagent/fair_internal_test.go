@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"io"
-	"net"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -166,7 +165,7 @@ func TestAllSocketsShareTheTurns(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = v.Close() })
 	repository := filepath.Join(dir, "r")
-	serveUntilEnd(t, repository, func(ctx context.Context, l net.Listener) error { return s.ServeRepository(ctx, l, "hub", "acme/api") })
+	serveUntilEnd(t, repository, func(ctx context.Context, l Listener) error { return s.ServeRepository(ctx, l, "hub", "acme/api") })
 	shared := filepath.Join(dir, "s")
 	serveUntilEnd(t, shared, s.Serve)
 

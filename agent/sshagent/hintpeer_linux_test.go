@@ -220,7 +220,7 @@ func beServer(t *testing.T) {
 
 // serveTwoForges lends a key for two repositories of one forge, and a key for
 // each of two of the other.
-func serveTwoForges(t *testing.T, l net.Listener) (stop func()) {
+func serveTwoForges(t *testing.T, l sshagent.Listener) (stop func()) {
 	t.Helper()
 	users := []string{"0", me()}
 	server := sshagent.New(sshagent.Options{

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -31,7 +30,7 @@ func BenchmarkIdleSockets(b *testing.B) {
 	for n := range sockets {
 		repo := provision.Repository(fmt.Sprintf("acme/r%d", n))
 		s.Publish("hub", repo, k)
-		serveUntilEnd(b, SocketPath(dir, "hub", repo), func(ctx context.Context, l net.Listener) error {
+		serveUntilEnd(b, SocketPath(dir, "hub", repo), func(ctx context.Context, l Listener) error {
 			return s.ServeRepository(ctx, l, "hub", repo)
 		})
 	}

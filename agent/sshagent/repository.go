@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 
 	"deploykeyd/provision"
@@ -25,8 +24,8 @@ func SocketPath(dir, forge string, repo provision.Repository) string {
 // keys published for that repository alone, only at the forge's own host key when the
 // client binds its session. Users and quotas are those of the users' socket. It
 // returns an error when the forge was not in the Options. l is closed when it
-// returns.
-func (s *Server) ServeRepository(ctx context.Context, l net.Listener, forge string, repo provision.Repository) error {
+// returns, except after Drain.
+func (s *Server) ServeRepository(ctx context.Context, l Listener, forge string, repo provision.Repository) error {
 	f := s.forge(forge)
 	if f == nil {
 		return errors.Join(fmt.Errorf("serve repository socket: unknown forge %q", forge), l.Close())
@@ -34,7 +33,7 @@ func (s *Server) ServeRepository(ctx context.Context, l net.Listener, forge stri
 	a := *s.users
 	a.name = "repository"
 	a.only = &scope{f, repo}
-	return s.serve(ctx, l, &a)
+	return s.serveUntilDrained(ctx, l, &a)
 }
 
 // scope is what the socket of one repository is for.

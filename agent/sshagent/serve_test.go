@@ -121,7 +121,7 @@ func TestServeEndsWithOpenConnections(t *testing.T) {
 
 // exhausted is a listener that has no file descriptor left, a few times.
 type exhausted struct {
-	net.Listener
+	*unixsock.Listener
 	times int
 }
 

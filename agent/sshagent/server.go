@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -29,6 +30,8 @@ type Server struct {
 	uses   usage
 	users  *audience
 	audit  *audit
+
+	handover *handover
 }
 
 // New returns a server that lends no key yet.
@@ -36,7 +39,7 @@ func New(o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{audit: &audit{logger: o.Logger}}
+	s := &Server{audit: &audit{logger: o.Logger}, handover: newHandover()}
 	for _, f := range o.Forges {
 		s.forges = append(s.forges, &f)
 		s.uses.know(f.Name, "")
@@ -89,10 +92,20 @@ const finishLimit = 2 * time.Second
 
 // Serve lends the published keys on l until ctx ends; then it closes l and
 // every open connection, and returns nil within about two seconds, whatever the
-// clients do. Another error means that l broke. It may run for several listeners
-// at once. The connections of l must be those of a Unix socket.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	return s.serve(ctx, l, s.users)
+// clients do. Another error means that l broke. After Drain it returns nil and
+// leaves l open. It may run for several listeners at once. The connections of l
+// must be those of a Unix socket.
+func (s *Server) Serve(ctx context.Context, l Listener) error {
+	return s.serveUntilDrained(ctx, l, s.users)
+}
+
+// serveUntilDrained serves a socket that can be left to a successor.
+func (s *Server) serveUntilDrained(ctx context.Context, l Listener, a *audience) error {
+	if !s.handover.enter(l) {
+		return nil
+	}
+	defer s.handover.leave(l)
+	return s.serve(ctx, l, a)
 }
 
 func (s *Server) serve(ctx context.Context, l net.Listener, a *audience) error {
@@ -109,6 +122,12 @@ func (s *Server) serve(ctx context.Context, l net.Listener, a *audience) error {
 			s.receive(ctx, &wg, c, a)
 		case ctx.Err() != nil:
 			return nil // told to stop
+		case errors.Is(err, os.ErrDeadlineExceeded): // told to drain
+			s.await(ctx, &wg, a)
+			if ctx.Err() != nil { // a stop has come meanwhile
+				_ = l.Close()
+			}
+			return nil
 		case passing(err):
 			s.audit.logger.WarnContext(ctx, "accept failed", slog.Any("error", err))
 			_ = pause(ctx, 100*time.Millisecond) // gives connections time to end

@@ -235,6 +235,11 @@ func ask(c net.Conn, message []byte) ([]byte, error) {
 	if _, err := c.Write(str(message)); err != nil {
 		return nil, err
 	}
+	return receive(c)
+}
+
+// receive returns the next reply.
+func receive(c net.Conn) ([]byte, error) {
 	var length [4]byte
 	if _, err := io.ReadFull(c, length[:]); err != nil {
 		return nil, err

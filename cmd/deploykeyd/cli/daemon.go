@@ -28,6 +28,7 @@ type daemon struct {
 	control *control.Server
 	log     *slog.Logger
 
+	handover      *handover
 	users         *unixsock.Users
 	agentSocket   *unixsock.Listener
 	controlSocket *unixsock.Listener
@@ -77,8 +78,8 @@ func (o *options) openJournal(m machine.Machine) (*journal.Journal, []string, er
 }
 
 // newDaemon opens everything; nothing runs yet. On an error nothing stays open.
-func newDaemon(o *options, cfg config.Config, unprotected []string, log *slog.Logger) (_ *daemon, err error) {
-	d := &daemon{log: log, stopServing: func() {}}
+func newDaemon(o *options, cfg config.Config, left *handover, unprotected []string, log *slog.Logger) (_ *daemon, err error) {
+	d := &daemon{log: log, handover: left, stopServing: func() {}}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -104,16 +105,18 @@ func newDaemon(o *options, cfg config.Config, unprotected []string, log *slog.Lo
 		return nil, err
 	}
 	agentOptions.Machine, agentOptions.Boot, agentOptions.WeakMachine = d.machine.ID, d.machine.Boot, d.machine.Weak
-	agentOptions.Journal, agentOptions.Publisher = d.journal, d.server
+	agentOptions.Journal, agentOptions.Publisher, agentOptions.Parking = d.journal, d.server, left.parking
 	if agentOptions.Verifier, err = newVerifier(cfg, d.server, o.verifyDir(), log); err != nil {
 		return nil, err
 	}
 	warnings = append(warnings, unprotected...)
+	warnings = append(warnings, left.warnings...)
 	agentOptions.Warnings = warnings
 	for _, w := range warnings {
 		log.Warn("warning", slog.String("reason", w))
 	}
 	d.agent = agent.New(agentOptions)
+	d.agent.Resume(left.parked) // before anybody is served: a build must not find less than it had
 	d.control = control.NewServer(control.Options{Daemon: d.agent, Users: d.users, Logger: log})
 	return d, nil
 }
@@ -135,12 +138,11 @@ func (o *options) makeDirectories() error {
 // listen opens the sockets. Once they are ours, what an earlier daemon that was
 // killed left of its proofs belongs to nobody.
 func (d *daemon) listen(o *options, cfg config.Config) (err error) {
-	// Anybody may connect: who may use the key is decided by the peer's identity.
-	if d.agentSocket, err = unixsock.Listen(o.agentSocket(), 0o666); err != nil {
-		return socketError(err)
+	if d.agentSocket, err = d.handover.listen(o.nameOf(o.agentSocket()), o.agentSocket()); err != nil {
+		return err
 	}
-	if d.controlSocket, err = unixsock.Listen(o.controlSocket(), 0o666); err != nil {
-		return socketError(err)
+	if d.controlSocket, err = d.handover.listen(o.nameOf(o.controlSocket()), o.controlSocket()); err != nil {
+		return err
 	}
 	return errors.Join(d.listenRepositories(o, cfg), verify.Clean(o.verifyDir()), sshagent.CleanVerifications(o.verifyDir()))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"deploykeyd/agent/custody"
+	"deploykeyd/agent/service"
 )
 
 func newRun(o *options) *cobra.Command {
@@ -21,7 +22,8 @@ func newRun(o *options) *cobra.Command {
 		Use:   "run",
 		Short: "Run the daemon in the foreground",
 		Long: `Run the daemon in the foreground: register, verify, lend and, on SIGTERM or
-SIGINT, revoke. A second signal leaves the revocation two more seconds.
+SIGINT, revoke. A second signal leaves the revocation two more seconds. SIGHUP
+takes up a new configuration and a new program, and keeps the keys.
 
 Exits 0 when every key is proven gone from every forge, 3 with a list when keys
 may remain.`,
@@ -29,17 +31,16 @@ may remain.`,
   deploykeyd run --config ./try.yaml --run-dir /tmp/try/run --state-dir /tmp/try/state`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := supported(runtime.GOOS); err != nil {
-				return err
-			}
-			log, err := o.logger(cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			signals := make(chan os.Signal, 4)
-			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-			defer signal.Stop(signals)
-			return o.run(cmd.Context(), log, signals)
+			return service.Run(func() error { return supported(runtime.GOOS) }, func() error {
+				signals := make(chan os.Signal, 4) // first of all: what comes before has its default effect
+				signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+				defer signal.Stop(signals)
+				log, err := o.logger(cmd.ErrOrStderr())
+				if err != nil {
+					return err
+				}
+				return o.run(cmd.Context(), log, signals)
+			})
 		},
 	}
 	c.Flags().StringVar(&o.logFormat, "log-format", "text", "text or json")
@@ -75,6 +76,10 @@ func (o *options) logger(w io.Writer) (*slog.Logger, error) {
 // run is the daemon from its start to its exit.
 func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.Signal) error {
 	unprotected := custody.Protect().Warnings // before anything secret is here
+	manager, err := service.FromEnvironment()
+	if err != nil {
+		return err
+	}
 	cfg, err := o.loadConfig()
 	if err != nil {
 		return err
@@ -82,7 +87,7 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 	if err := o.checkCredentials(ctx, cfg); err != nil {
 		return err
 	}
-	d, err := newDaemon(o, cfg, unprotected, log) //nolint:contextcheck // to listen takes no time worth ending
+	d, err := newDaemon(o, cfg, receive(manager, log), unprotected, log) //nolint:contextcheck // to listen takes no time worth ending
 	if err != nil {
 		return err
 	}
@@ -93,14 +98,19 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 	ended := d.start(running)
 	log.InfoContext(ctx, "running", slog.String("version", version), slog.String("machine", d.machine.ID),
 		slog.String("agent_socket", o.agentSocket()), slog.Duration("shutdown_timeout", cfg.Shutdown.Timeout))
+	d.handover.ready()
 	go d.settle(running)
-	runErr := awaitStop(signals, ended, log)
+	go d.tell(running)
+	runErr := d.awaitEnd(ctx, o, signals, ended)
 	stop()
 
+	d.handover.stopping(cfg.Shutdown.Timeout)
 	revoking, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cfg.Shutdown.Timeout, errShutdownTimeout)
 	defer cancel()
 	go shorten(revoking, cancel, signals, log)
-	if err := keysRemain(d.agent.Revoke(revoking)); err != nil {
+	remnants := d.agent.Revoke(revoking)
+	d.handover.end()
+	if err := keysRemain(remnants); err != nil {
 		if runErr != nil {
 			log.ErrorContext(ctx, "the daemon ended by itself", slog.String("error", runErr.Error()))
 		}
@@ -109,18 +119,19 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 	return runErr
 }
 
-// awaitStop returns at the first signal to stop, or with the error of a part
-// of the daemon that ended by itself.
-func awaitStop(signals <-chan os.Signal, ended <-chan error, log *slog.Logger) error {
+// awaitEnd returns at the first signal to stop, or with the error of a part
+// of the daemon that ended by itself. A reload that works does not return.
+func (d *daemon) awaitEnd(ctx context.Context, o *options, signals <-chan os.Signal, ended <-chan error) error {
 	for {
 		select {
 		case s := <-signals:
-			if s == syscall.SIGHUP {
-				log.Warn("SIGHUP is ignored: reloading comes with a later release", slog.String("next", "restart to take up a new configuration"))
-				continue
+			if s != syscall.SIGHUP {
+				d.log.InfoContext(ctx, "stopping", slog.String("signal", s.String()))
+				return nil
 			}
-			log.Info("stopping", slog.String("signal", s.String()))
-			return nil
+			if mustEnd, err := d.reload(ctx, o, signals); mustEnd {
+				return err
+			}
 		case err := <-ended:
 			return err
 		}

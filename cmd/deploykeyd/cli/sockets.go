@@ -30,9 +30,9 @@ func (d *daemon) listenRepositories(o *options, cfg config.Config) error {
 			if path == "" {
 				continue
 			}
-			l, err := unixsock.Listen(path, 0o666) // as with the shared one, the peer decides
+			l, err := d.handover.listen(o.nameOf(path), path)
 			if err != nil {
-				return socketError(err)
+				return err
 			}
 			mine[filepath.Base(path)] = true
 			d.repositorySockets = append(d.repositorySockets, repositorySocket{f.Name, r.Repository, l})

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// drainTime is how long a reload lets clients finish what they have begun. New
+// ones wait in the sockets' queues meanwhile, until the successor serves them.
+const drainTime = 5 * time.Second
+
+// errStopAsked says that a signal to stop came while a reload was under way.
+var errStopAsked = errors.New("told to stop during the reload")
+
+// reload checks the new configuration and program, and then executes the
+// program in place, with the sockets and the parked keys handed over. It returns
+// false when everything goes on as before, and true when the daemon must end.
+func (d *daemon) reload(ctx context.Context, o *options, signals <-chan os.Signal) (mustEnd bool, err error) {
+	d.handover.reloading()
+	defer func() {
+		if !mustEnd {
+			d.handover.ready()
+		}
+	}()
+	program, err := o.checkSuccessor(ctx)
+	if err == nil {
+		err = d.agent.Suspend(ctx)
+	}
+	if err != nil {
+		d.log.ErrorContext(ctx, "not reloaded: everything goes on as before", slog.String("reason", err.Error()), slog.String("next", nextStep(err)))
+		return false, nil
+	}
+	d.log.InfoContext(ctx, "reloading", slog.String("program", program), slog.Duration("drain", drainTime))
+	if err := d.drain(ctx, signals); err != nil {
+		return true, nil // a stop, which is no error
+	}
+	return true, d.execute(program)
+}
+
+// checkSuccessor refuses what the successor could not start with.
+func (o *options) checkSuccessor(ctx context.Context) (program string, err error) {
+	cfg, err := o.loadConfig()
+	if err != nil {
+		return "", err
+	}
+	if err := o.checkCredentials(ctx, cfg); err != nil {
+		return "", err
+	}
+	if program, err = os.Executable(); err != nil {
+		return "", err
+	}
+	info, err := os.Stat(program)
+	if err == nil && info.Mode()&0o111 == 0 {
+		err = fmt.Errorf("%s is not executable", program)
+	}
+	return program, err
+}
+
+// drain ends the serving, without closing the sockets. A signal to stop ends
+// the drain, and is its error.
+func (d *daemon) drain(ctx context.Context, signals <-chan os.Signal) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	var parts sync.WaitGroup
+	parts.Go(func() { d.server.Drain(ctx) })
+	parts.Go(func() { d.control.Drain(ctx) })
+	done := make(chan struct{})
+	go func() {
+		parts.Wait()
+		close(done)
+	}()
+	stop := false
+	for {
+		select {
+		case s := <-signals:
+			if s != syscall.SIGHUP { // another one is answered by this reload
+				stop = true
+				cancel()
+			}
+		case <-done:
+			if stop {
+				return errStopAsked
+			}
+			return nil
+		}
+	}
+}
+
+// execute replaces this process by the program. It returns only when that
+// failed; then nothing is served any more, and what was registered is there to
+// be revoked. The journal needs no closing: what was written is durable, and its
+// lock ends with this program.
+func (d *daemon) execute(program string) error {
+	files, err := d.leave()
+	if err == nil {
+		signal.Ignore(syscall.SIGHUP) // until the successor listens for it, which is before it reads its configuration
+		err = d.handover.manager.Reexec(program, os.Args, files)
+	}
+	for name, f := range files {
+		if name != parkedKeys { // the others are duplicates
+			_ = f.Close()
+		}
+	}
+	return fmt.Errorf("reload: %w", err)
+}
+
+// leave returns what the successor gets.
+func (d *daemon) leave() (map[string]*os.File, error) {
+	files := map[string]*os.File{}
+	if d.handover.parking != nil {
+		files[parkedKeys] = d.handover.parking.File()
+	}
+	for name, l := range d.handover.listening {
+		f, err := l.File()
+		if err != nil {
+			return files, err
+		}
+		files[name] = f
+	}
+	return files, nil
+}
