@@ -262,6 +262,7 @@ func sessions(p pages.Page) (places []string, blocks map[string][]pages.Block) {
 
 // Every command of the docs is run, and prints what stands there.
 func TestDocsConsole(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Fatal("these tests make a machine of their own: run them as root (sudo make test)")
 	}
@@ -273,6 +274,7 @@ func TestDocsConsole(t *testing.T) {
 				continue
 			}
 			t.Run(strings.TrimSuffix(fmt.Sprintf("%s %s", p.Path, name), " "), func(t *testing.T) {
+				t.Parallel()
 				for _, err := range docsPlace(t, name, bin).Walk(t.Context(), blocks[name]) {
 					t.Error(err)
 				}

@@ -194,6 +194,27 @@ func follow(all []pages.Page, p pages.Page, l pages.Link) (file, why string) {
 	return file, ""
 }
 
+// The README's table names every command.
+func TestReadmeNamesEveryCommand(t *testing.T) {
+	t.Parallel()
+	status, help, _ := (&site{dir: t.TempDir()}).do(t, "--help")
+	_, list, found := strings.Cut(help, "Available Commands:\n")
+	if status != 0 || !found {
+		t.Fatalf("exit status %d: %s", status, help)
+	}
+	list, _, _ = strings.Cut(list, "\n\n")
+	page := read(t, "../../README.md")
+	commands := regexp.MustCompile(`(?m)^  (\S+)`).FindAllStringSubmatch(list, -1)
+	if len(commands) < 8 {
+		t.Errorf("only %d commands in: %s", len(commands), list)
+	}
+	for _, c := range commands {
+		if name := c[1]; name != "help" && !regexp.MustCompile("`"+name+"[` ]").MatchString(page) {
+			t.Errorf("README.md does not name %s", name)
+		}
+	}
+}
+
 // Every form of block that would pass unseen is refused.
 func TestDocsBlocksAreRefused(t *testing.T) {
 	for name, text := range map[string]string{

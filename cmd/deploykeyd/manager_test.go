@@ -111,7 +111,7 @@ func (m *manager) start(t *testing.T) *daemon {
 	run := m.site.program(t.Context(), "run", "--log-level", "debug")
 	// A shell knows its process id, which the program then has.
 	c := exec.CommandContext(context.WithoutCancel(t.Context()), "/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`}, run.Args...)...)
-	c.Env = append(run.Env, "NOTIFY_SOCKET="+m.path, "WATCHDOG_USEC=3000000",
+	c.Env = append(slices.Clone(run.Env), "NOTIFY_SOCKET="+m.path, "WATCHDOG_USEC=3000000",
 		fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	for _, name := range names {
 		c.ExtraFiles = append(c.ExtraFiles, m.held[name])

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -105,9 +106,9 @@ func (b *builds) end(t *testing.T) {
 }
 
 // startedAfter waits for a daemon that began later than the one with the status.
-func (d *daemon) startedAfter(t *testing.T, before agent.Status) agent.Status {
+func (d *daemon) startedAfter(t *testing.T, before agent.Status) {
 	t.Helper()
-	return d.until(t, "another process serves", func(s agent.Status) bool { return s.Started.After(before.Started) && s.Ready })
+	d.until(t, "another process serves", func(s agent.Status) bool { return s.Started.After(before.Started) && s.Ready })
 }
 
 func TestReloadKeepsTheKeys(t *testing.T) {
@@ -210,6 +211,33 @@ func TestAStopDuringAReloadRevokes(t *testing.T) {
 	_ = c.Close()
 	if keys := s.keys(); len(keys) != 0 {
 		t.Errorf("keys after the stop: %v", keys)
+	}
+}
+
+// TestARevocationDuringAReloadHolds has a client that keeps the reload draining
+// while deploykeyd revoke comes in on a connection that was there before.
+func TestARevocationDuringAReloadHolds(t *testing.T) {
+	t.Parallel()
+	s, d := readySite(t)
+	_ = s.silentClient(t)
+	asking := s.connectControl(t)
+	d.signal(t, syscall.SIGHUP)
+	d.logs(t, "reloading")
+	reply := asking.revoke(t)
+	if !strings.Contains(reply, "200 OK") {
+		t.Errorf("the revocation was answered by %q", reply)
+	}
+	if status := d.until(t, "the daemon stays revoked", func(s agent.Status) bool { return s.Phase == agent.Revoked }); status.Ready {
+		t.Errorf("ready: %+v", status)
+	}
+	if code, said := s.git(t, listedUID, "ls-remote", s.url(provision.Gitea, "acme/api")); code == 0 {
+		t.Errorf("git still gets in: %s", said)
+	}
+	if code := d.terminate(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	if keys := s.keys(); len(keys) != 0 {
+		t.Errorf("keys after the revocation: %v", keys)
 	}
 }
 
@@ -319,4 +347,34 @@ func (s *site) silentClient(t *testing.T) net.Conn {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// controlConn is a connection to the control socket that asks later.
+type controlConn struct{ net.Conn }
+
+func (s *site) connectControl(t *testing.T) controlConn {
+	t.Helper()
+	var d net.Dialer
+	c, err := d.DialContext(t.Context(), "unix", filepath.Join(s.runDir(), "control.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return controlConn{c}
+}
+
+// revoke returns the first line of the answer.
+func (c controlConn) revoke(t *testing.T) string {
+	t.Helper()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("POST /v1/revoke HTTP/1.1\r\nHost: deploykeyd\r\nContent-Length: 0\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
 }

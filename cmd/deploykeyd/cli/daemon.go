@@ -35,8 +35,9 @@ type daemon struct {
 	// of single repositories, where they are configured
 	repositorySockets []repositorySocket
 
-	serving     sync.WaitGroup
-	stopServing context.CancelFunc
+	serving      sync.WaitGroup
+	serveControl func()
+	stopServing  context.CancelFunc
 }
 
 // loadConfig reads the configuration of the flags and checks its host keys.
@@ -163,7 +164,6 @@ func (d *daemon) start(ctx context.Context) <-chan error {
 	d.stopServing = stop
 	parts := []func() error{
 		func() error { return d.server.Serve(ctx, d.agentSocket) },
-		func() error { return d.control.Serve(serving, d.controlSocket) },
 	}
 	for _, s := range d.repositorySockets {
 		parts = append(parts, func() error { return d.server.ServeRepository(ctx, s.listener, s.forge, s.repository) })
@@ -174,13 +174,21 @@ func (d *daemon) start(ctx context.Context) <-chan error {
 			d.log.WarnContext(ctx, "not every configured user is known", slog.String("reason", err.Error()))
 		}
 	})
-	for _, part := range parts {
+	serve := func(part func() error) {
 		d.serving.Go(func() {
 			if err := part(); err != nil && ctx.Err() == nil {
 				ended <- err
 			}
 		})
 	}
+	for _, part := range parts {
+		serve(part)
+	}
+	d.serveControl = func() {
+		server := d.control
+		serve(func() error { return server.Serve(serving, d.controlSocket) })
+	}
+	d.serveControl()
 	return ended
 }
 
@@ -199,11 +207,7 @@ func (d *daemon) close() {
 	}
 	d.stopServing()
 	d.serving.Wait()
-	listeners := []*unixsock.Listener{d.agentSocket, d.controlSocket}
-	for _, s := range d.repositorySockets {
-		listeners = append(listeners, s.listener)
-	}
-	for _, l := range listeners {
+	for _, l := range append(d.keySockets(), d.controlSocket) {
 		if l != nil {
 			_ = l.Close() // closed already when it was served
 		}
@@ -213,4 +217,14 @@ func (d *daemon) close() {
 			d.log.Error("close the journal", slog.String("error", err.Error()))
 		}
 	}
+}
+
+// keySockets returns the sockets that keys are lent over; nil for one that is
+// not open.
+func (d *daemon) keySockets() []*unixsock.Listener {
+	list := []*unixsock.Listener{d.agentSocket}
+	for _, s := range d.repositorySockets {
+		list = append(list, s.listener)
+	}
+	return list
 }

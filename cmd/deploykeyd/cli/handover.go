@@ -39,12 +39,12 @@ func receive(manager *service.Manager, log *slog.Logger) *handover {
 		if h.parking, h.parked, err = key.OpenParking(f); err == nil {
 			return h
 		}
-		h.warn("the keys of the process before cannot be used, so there are new ones: "+err.Error())
+		h.warn("the keys of the process before cannot be used, so there are new ones: " + err.Error())
 		h.discard(parkedKeys)
 	}
 	parking, err := key.NewParking()
 	if err != nil {
-		h.warn("keys do not outlive a crash or a reload, which then make new ones: "+err.Error())
+		h.warn("keys do not outlive a crash or a reload, which then make new ones: " + err.Error())
 		return h
 	}
 	h.parking = parking
@@ -82,7 +82,7 @@ func (h *handover) listen(name, path string) (*unixsock.Listener, error) {
 // store gives the manager a duplicate of f to hold.
 func (h *handover) store(name string, f *os.File) {
 	if err := h.manager.Store(name, f); err != nil {
-		h.warn("the service manager does not keep "+name+" over a crash: "+err.Error())
+		h.warn("the service manager does not keep " + name + " over a crash: " + err.Error())
 		return
 	}
 	h.held = append(h.held, name)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"deploykeyd/agent/control"
 )
 
 // drainTime is how long a reload lets clients finish what they have begun. New
@@ -40,6 +42,13 @@ func (d *daemon) reload(ctx context.Context, o *options, signals <-chan os.Signa
 	d.log.InfoContext(ctx, "reloading", slog.String("program", program), slog.Duration("drain", drainTime))
 	if err := d.drain(ctx, signals); err != nil {
 		return true, nil // a stop, which is no error
+	}
+	// A client that was still served may have asked for a revocation. From here on
+	// nobody can but by a signal.
+	if err := d.agent.Suspend(ctx); err != nil {
+		d.log.WarnContext(ctx, "not reloaded", slog.String("reason", err.Error()))
+		d.stayRevoked()
+		return false, nil
 	}
 	return true, d.execute(program)
 }
@@ -125,4 +134,17 @@ func (d *daemon) leave() (map[string]*os.File, error) {
 		files[name] = f
 	}
 	return files, nil
+}
+
+// stayRevoked goes on after a reload that a revocation came into. Whoever
+// revokes wants no new keys until somebody restarts the daemon: to end would make
+// the service manager do just that. Keys are lent no more, so their sockets go;
+// the control socket says why.
+func (d *daemon) stayRevoked() {
+	for _, l := range d.keySockets() {
+		_ = l.Close()
+	}
+	_ = d.controlSocket.SetDeadline(time.Time{})
+	d.control = control.NewServer(control.Options{Daemon: d.agent, Users: d.users, Logger: d.log})
+	d.serveControl()
 }

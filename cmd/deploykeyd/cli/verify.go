@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,6 +27,9 @@ cannot be reached now stays usable.`,
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
 			status, err := control.NewClient(o.controlSocket()).Verify(ctx)
+			if errors.Is(err, control.ErrInterrupted) {
+				return fail(exitFailed, "run deploykeyd verify again", "the daemon was reloaded or ended meanwhile: %w", err)
+			}
 			if err != nil {
 				return err
 			}
