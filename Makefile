@@ -3,12 +3,8 @@
 GOLANGCI_VERSION := v2.15.0
 FUZZTIME         ?= 60s
 BENCHFLAGS       ?=
+BOOTFLAGS        ?= -v
 SIZE_LIMIT       := 15000000
-
-VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS  := -s -w -X deploykeyd/cmd/deploykeyd/cli.version=$(VERSION)
-# What is shipped erases what signing leaves in memory (runtime/secret, docs/decisions.md).
-GO_BUILD := CGO_ENABLED=0 GOEXPERIMENT=runtimesecret go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 # The linter is built by Go, once for each version, inside the tree.
 GOLANGCI := $(CURDIR)/.cache/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
@@ -17,17 +13,18 @@ export GOLANGCI_LINT_CACHE ?= $(CURDIR)/.cache/golangci-lint
 # The clients that others wrote for the forges stay out of our own module.
 COMPAT := provision/forgesim/compat
 GOGIT  := cmd/deploykeyd/testdata/gogit
+TOOLS  := packaging/tools
 
-.PHONY: help build test lint fuzz bench demo clean
+.PHONY: help build test boot-test package lint fuzz bench demo clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## static binaries bin/deploykeyd and bin/forgesim, with their sizes
 	@packaging/setup.sh build
-	$(GO_BUILD) -o bin/deploykeyd ./cmd/deploykeyd
-	$(GO_BUILD) -o bin/forgesim ./cmd/forgesim
+	packaging/build.sh bin/deploykeyd ./cmd/deploykeyd
+	packaging/build.sh bin/forgesim ./cmd/forgesim
 	@for f in bin/deploykeyd bin/forgesim; do \
 		size=$$(wc -c <$$f); printf '%-16s %9d bytes\n' $$f $$size; \
 		if [ $$size -gt $(SIZE_LIMIT) ]; then echo "$$f is over the limit of $(SIZE_LIMIT) bytes" >&2; exit 1; fi; \
@@ -38,12 +35,23 @@ test: ## every test, with the race detector, in a random order
 	go test -race -shuffle=on ./...
 	@echo "go test -race ./... in $(COMPAT)"; cd $(COMPAT) && go test -race ./...
 
+boot-test: ## boot real machines with systemd, cloud-init and the package
+	@packaging/setup.sh boot
+	go vet -tags boot ./packaging/boot
+	go test -tags boot -count=1 -timeout 20m $(BOOTFLAGS) ./packaging/boot
+
+package: ## the packages in dist/, made twice and compared, with SBOM and checksums
+	@packaging/setup.sh package
+	@rm -rf dist
+	packaging/reproducible.sh dist
+	packaging/check.sh dist
+
 lint: $(GOLANGCI) ## golangci-lint, go vet, go mod tidy, formatting
 	go vet ./...
 	go mod tidy -diff
 	$(GOLANGCI) fmt --diff
 	$(GOLANGCI) run --allow-parallel-runners ./...
-	@for m in $(COMPAT) $(GOGIT); do echo "go vet, go mod tidy in $$m"; (cd $$m && go vet ./... && go mod tidy -diff) || exit 1; done
+	@for m in $(COMPAT) $(GOGIT) $(TOOLS); do echo "go vet, go mod tidy in $$m"; (cd $$m && go vet ./... && go mod tidy -diff) || exit 1; done
 
 $(GOLANGCI):
 	@packaging/setup.sh build
@@ -60,8 +68,8 @@ bench: ## every benchmark; BENCHFLAGS adds to the command
 demo: ## one whole life on three forges, step by step
 	@packaging/setup.sh demo
 	@$(MAKE) --no-print-directory build
-	$(GO_BUILD) -o bin/demo ./cmd/demo
+	packaging/build.sh bin/demo ./cmd/demo
 	@bin/demo
 
 clean: ## remove what the targets made
-	rm -rf bin .cache
+	rm -rf bin dist .cache

@@ -6,6 +6,8 @@
 #   setup.sh build    what building needs: Go
 #   setup.sh demo     what the demo and the benchmarks need as well
 #   setup.sh test     what the tests need: the C library and all SSH clients too
+#   setup.sh package  what making and checking the packages needs
+#   setup.sh boot     what booting them needs as well
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -39,6 +41,14 @@ check_test_programs() {
 	check_demo_programs
 	can_compile_c || need "gcc libc6-dev"
 	check_clients
+	have systemd-analyze || need systemd
+	have nft || need nftables
+	have ip || need iproute2
+	have curl || need curl
+	have jq || need jq
+	have mandoc || need mandoc
+	have_python_module jsonschema || need python3-jsonschema
+	[ -e /usr/share/bash-completion/bash_completion ] || need bash-completion
 	have_sshd || have_library libwrap.so.0 || need libwrap0 # what a bare system lacks of its libraries
 }
 
@@ -80,6 +90,23 @@ unpack_sshd() {
 	)
 }
 
+check_package_programs() {
+	have git || need git
+	have dpkg-deb || need dpkg
+	have lintian || need lintian
+	have rpm || need rpm
+	have rpm2archive || need rpm2cpio
+	have mandoc || need mandoc
+}
+
+check_boot_programs() {
+	check_package_programs
+	check_demo_programs
+	have systemd-nspawn || need systemd-container
+	have debootstrap || need debootstrap
+	have ip || need iproute2
+}
+
 install() {
 	[ -n "$packages" ] || return 0
 	if [ "$(id -u)" = 0 ] && have apt-get; then
@@ -111,8 +138,18 @@ test)
 	install
 	unpack_sshd
 	;;
+package)
+	check_go
+	check_package_programs
+	install
+	;;
+boot)
+	check_go
+	check_boot_programs
+	install
+	;;
 *)
-	echo "usage: setup.sh build|demo|test" >&2
+	echo "usage: setup.sh build|demo|test|package|boot" >&2
 	exit 2
 	;;
 esac
