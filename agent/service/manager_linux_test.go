@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -59,6 +60,9 @@ func shortFolder(t *testing.T) string {
 
 func (s *standIn) receive() message {
 	s.t.Helper()
+	if err := s.socket.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		s.t.Fatal(err)
+	}
 	text, control := make([]byte, 4097), make([]byte, 4096)
 	n, controlN, flags, _, err := s.socket.ReadMsgUnix(text, control)
 	if err != nil || flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {

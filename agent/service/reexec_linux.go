@@ -48,7 +48,7 @@ func (m *Manager) reexec(path string, argv []string, files map[string]*os.File) 
 	}
 	environment := os.Environ()
 	for name, value := range m.given {
-		_ = value + name
+		environment = append(environment, name+"="+value)
 	}
 	environment = append(environment, handoverVariable+"="+handoverText(list))
 	return execute(path, argv, environment)

@@ -181,18 +181,37 @@ func TestCrashIsSurvivedThroughTheStore(t *testing.T) {
 	}
 }
 
+// memoryFile returns a file for others to inherit.
+func memoryFile(t *testing.T) *os.File {
+	t.Helper()
+	fd, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "test")
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// Of several descriptors with one name all but one are closed.
+func TestDuplicatesOfANameAreClosed(t *testing.T) {
+	program := buildSuccessor(t)
+	one, two := memoryFile(t), memoryFile(t)
+	single := startSuccessor(t, program, "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=a", one)
+	double := startSuccessor(t, program, "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:a", one, two)
+	for _, s := range []*small{single, double} {
+		if got := s.line(); got != "inherited: a" {
+			t.Fatal(got)
+		}
+	}
+	if want, got := single.do("state"), double.do("state"); got != want {
+		t.Errorf("with two of one name %s\nwith one %s", got, want)
+	}
+}
+
 func TestInheritedDescriptors(t *testing.T) {
 	program := buildSuccessor(t)
-	file := func() *os.File {
-		fd, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f := os.NewFile(uintptr(fd), "test")
-		t.Cleanup(func() { _ = f.Close() })
-		return f
-	}
-	two := []*os.File{file(), file()}
+	two := []*os.File{memoryFile(t), memoryFile(t)}
 	long := strings.Repeat("x", 256)
 	for name, c := range map[string]struct {
 		environment string

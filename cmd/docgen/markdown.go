@@ -31,12 +31,12 @@ func markdown(ref config.Reference) string {
 	m.block("## " + editorTitle)
 	m.block("An editor with a YAML language server, such as VS Code with the YAML extension, checks and completes the file by its JSON Schema. " +
 		"Write the schema beside the configuration, and name it in the configuration's first line:")
-	m.code("sh", "deploykeyd config schema > /etc/deploykeyd/deploykeyd.schema.json")
-	m.code("yaml", "# yaml-language-server: $schema=deploykeyd.schema.json")
+	m.code("console", "# deploykeyd config schema > /etc/deploykeyd/deploykeyd.schema.json")
+	m.code("yaml config part", "# yaml-language-server: $schema=deploykeyd.schema.json")
 	m.block("What the schema refuses the daemon refuses too; `deploykeyd config check` knows more.")
 	m.block("## " + exampleTitle)
 	m.block("This is what `deploykeyd config example` prints.")
-	m.code("yaml", strings.TrimRight(config.Example(), "\n"))
+	m.code("yaml config", strings.TrimRight(config.Example(), "\n"))
 	return strings.TrimRight(m.b.String(), "\n") + "\n"
 }
 

@@ -17,6 +17,7 @@ import (
 // has it in its file descriptor store; at a reload the successor inherits it.
 type handover struct {
 	manager   *service.Manager
+	program   string // what a reload executes: the path of this one, which an upgrade replaces
 	log       *slog.Logger
 	parking   *key.Parking
 	parked    []*key.Key          // by the process before this one
@@ -30,8 +31,8 @@ type handover struct {
 const parkedKeys = "keys"
 
 // receive takes over what the process before this one left.
-func receive(manager *service.Manager, log *slog.Logger) *handover {
-	h := &handover{manager: manager, log: log, inherited: manager.Inherited(), listening: map[string]*unixsock.Listener{}}
+func receive(manager *service.Manager, program string, log *slog.Logger) *handover {
+	h := &handover{manager: manager, program: program, log: log, inherited: manager.Inherited(), listening: map[string]*unixsock.Listener{}}
 	if f, ok := h.inherited[parkedKeys]; ok {
 		delete(h.inherited, parkedKeys)
 		h.held = append(h.held, parkedKeys)

@@ -31,7 +31,7 @@ func (d *daemon) reload(ctx context.Context, o *options, signals <-chan os.Signa
 			d.handover.ready()
 		}
 	}()
-	program, err := o.checkSuccessor(ctx)
+	err = o.checkSuccessor(ctx, d.handover.program)
 	if err == nil {
 		err = d.agent.Suspend(ctx)
 	}
@@ -39,7 +39,7 @@ func (d *daemon) reload(ctx context.Context, o *options, signals <-chan os.Signa
 		d.log.ErrorContext(ctx, "not reloaded: everything goes on as before", slog.String("reason", err.Error()), slog.String("next", nextStep(err)))
 		return false, nil
 	}
-	d.log.InfoContext(ctx, "reloading", slog.String("program", program), slog.Duration("drain", drainTime))
+	d.log.InfoContext(ctx, "reloading", slog.String("program", d.handover.program), slog.Duration("drain", drainTime))
 	if err := d.drain(ctx, signals); err != nil {
 		return true, nil // a stop, which is no error
 	}
@@ -50,26 +50,23 @@ func (d *daemon) reload(ctx context.Context, o *options, signals <-chan os.Signa
 		d.stayRevoked()
 		return false, nil
 	}
-	return true, d.execute(program)
+	return true, d.execute(signals)
 }
 
 // checkSuccessor refuses what the successor could not start with.
-func (o *options) checkSuccessor(ctx context.Context) (program string, err error) {
+func (o *options) checkSuccessor(ctx context.Context, program string) error {
 	cfg, err := o.loadConfig()
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := o.checkCredentials(ctx, cfg); err != nil {
-		return "", err
-	}
-	if program, err = os.Executable(); err != nil {
-		return "", err
+		return err
 	}
 	info, err := os.Stat(program)
 	if err == nil && info.Mode()&0o111 == 0 {
 		err = fmt.Errorf("%s is not executable", program)
 	}
-	return program, err
+	return err
 }
 
 // drain ends the serving, without closing the sockets. A signal to stop ends
@@ -106,11 +103,14 @@ func (d *daemon) drain(ctx context.Context, signals <-chan os.Signal) error {
 // failed; then nothing is served any more, and what was registered is there to
 // be revoked. The journal needs no closing: what was written is durable, and its
 // lock ends with this program.
-func (d *daemon) execute(program string) error {
+func (d *daemon) execute(signals <-chan os.Signal) error {
 	files, err := d.leave()
+	if err == nil && stopAsked(signals) {
+		return nil
+	}
 	if err == nil {
 		signal.Ignore(syscall.SIGHUP) // until the successor listens for it, which is before it reads its configuration
-		err = d.handover.manager.Reexec(program, os.Args, files)
+		err = d.handover.manager.Reexec(d.handover.program, os.Args, files)
 	}
 	for name, f := range files {
 		if name != parkedKeys { // the others are duplicates
@@ -118,6 +118,21 @@ func (d *daemon) execute(program string) error {
 		}
 	}
 	return fmt.Errorf("reload: %w", err)
+}
+
+// stopAsked reports whether a signal to stop has come that nobody has read yet:
+// the execution would lose it.
+func stopAsked(signals <-chan os.Signal) bool {
+	for {
+		select {
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				return true
+			}
+		default:
+			return false
+		}
+	}
 }
 
 // leave returns what the successor gets.

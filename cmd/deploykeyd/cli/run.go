@@ -80,6 +80,10 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 	if err != nil {
 		return err
 	}
+	program, err := os.Executable() // now: after an upgrade it is another file's path
+	if err != nil {
+		return err
+	}
 	cfg, err := o.loadConfig()
 	if err != nil {
 		return err
@@ -87,7 +91,7 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 	if err := o.checkCredentials(ctx, cfg); err != nil {
 		return err
 	}
-	d, err := newDaemon(o, cfg, receive(manager, log), unprotected, log) //nolint:contextcheck // to listen takes no time worth ending
+	d, err := newDaemon(o, cfg, receive(manager, program, log), unprotected, log) //nolint:contextcheck // to listen takes no time worth ending
 	if err != nil {
 		return err
 	}
