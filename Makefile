@@ -33,12 +33,13 @@ build: ## static binaries bin/deploykeyd and bin/forgesim, with their sizes
 test: ## every test, with the race detector, in a random order
 	@packaging/setup.sh test
 	go test -race -shuffle=on ./...
-	@echo "go test -race ./... in $(COMPAT)"; cd $(COMPAT) && go test -race ./...
+	@for m in $(COMPAT) $(TOOLS); do echo "go test -race ./... in $$m"; (cd $$m && go test -race ./...) || exit 1; done
 
 boot-test: ## boot real machines with systemd, cloud-init and the package
 	@packaging/setup.sh boot
 	go vet -tags boot ./packaging/boot
 	go test -tags boot -count=1 -timeout 20m $(BOOTFLAGS) ./packaging/boot
+	packaging/check-install.sh .cache/boot/packages/v0.1.0 .cache/boot/packages/v0.2.0
 
 package: ## the packages in dist/, made twice and compared, with SBOM and checksums
 	@packaging/setup.sh package

@@ -229,7 +229,7 @@ var versionLine = regexp.MustCompile(`^systemd (\d+)`)
 
 // tellOldSystemd warns of a systemd that takes no directory of credentials.
 func tellOldSystemd(ctx context.Context, say func(string)) {
-	const since = 250 // systemd.exec(5), LoadCredential=
+	const since = 251 // systemd.exec(5), LoadCredential=
 	out, err := systemctl(ctx, callTimeout, "--version")
 	m := versionLine.FindStringSubmatch(out)
 	if err != nil || m == nil {
