@@ -52,11 +52,13 @@ func (x *exchange) worthIt(ctx context.Context) bool {
 }
 
 // repeatable reports whether the same request may be sent again by the client.
+// The question for the time is not: the caller has something to say to those who
+// wait, and asks again.
 // One that creates may not: it may have taken effect, and even after a definite
 // refusal it is for the caller to say whether the key is still wanted when the
 // wait is over.
 func (x *exchange) repeatable() bool {
-	return x.call.Method != http.MethodPost && x.failure.Class.Retryable() && !isFinal(x.failure)
+	return x.call.Method != http.MethodPost && x.call.Op != askTime && x.failure.Class.Retryable() && !isFinal(x.failure)
 }
 
 // nextWait returns what the forge asked for, or a growing time; both with some
