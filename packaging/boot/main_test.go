@@ -68,7 +68,10 @@ func prepare() error {
 	//
 	// The unified hierarchy of cgroups, whatever this machine has: in a container
 	// the older one does not always say when a service has ended.
-	script := `mount -o remount,bind,ro /sys && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$0" "$@"`
+	//
+	// The shell stays as the first process and takes the exit statuses of processes
+	// whose parents have ended: a machine cannot go off before somebody does.
+	script := `mount -o remount,bind,ro /sys && mount -t cgroup2 cgroup2 /sys/fs/cgroup && "$0" "$@"; exit $?`
 	args := []string{
 		"unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
 		"sh", "-c", script, os.Args[0],

@@ -12,7 +12,7 @@
 set -eu
 
 suite=bookworm
-packages=systemd,systemd-sysv,dbus,udev,openssh-client,git,ca-certificates,iproute2,ifupdown,procps
+packages=systemd,systemd-sysv,dbus,udev,openssh-client,git,ca-certificates,iproute2,ifupdown,nftables,procps
 
 if [ $# -ne 1 ]; then
 	echo "usage: rootfs.sh CACHE" >&2

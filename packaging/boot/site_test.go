@@ -5,6 +5,7 @@ package boot_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ const machineAddress = "192.0.2.10"
 type site struct {
 	sim       *forgesim.Sim
 	authority authority // whom the machines trust
+	servers   []*http.Server
 }
 
 // newSite starts the forges, each at an address of its own. Nothing else of the
@@ -51,9 +53,8 @@ func newSite(t *testing.T) *site {
 		}
 	}
 	s := &site{sim: sim, authority: newAuthority(t)}
-	for _, f := range sim.Forges() {
-		s.serveTLS(t, f)
-	}
+	t.Cleanup(s.closeAPI)
+	s.openAPI(t)
 	return s
 }
 
@@ -82,13 +83,23 @@ func (s *site) unplug(ctx context.Context) {
 }
 
 // silence makes the forges unreachable in the way that takes longest to notice:
-// what the machine sends is swallowed. It lasts until hear is called.
-func (s *site) silence(t *testing.T) (hear func()) {
+// what the machine sends is swallowed. It lasts until end is called.
+func (*site) silence(t *testing.T) (end func()) {
 	t.Helper()
 	must(t, "ip", "route", "add", "blackhole", machineAddress+"/32")
 	return func() {
 		t.Helper()
 		must(t, "ip", "route", "del", "blackhole", machineAddress+"/32")
+	}
+}
+
+// refuse makes the forges refuse connections to their API, until end is called.
+func (s *site) refuse(t *testing.T) (end func()) {
+	t.Helper()
+	s.closeAPI()
+	return func() {
+		t.Helper()
+		s.openAPI(t)
 	}
 }
 

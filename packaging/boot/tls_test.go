@@ -73,8 +73,24 @@ func (a authority) issue(t *testing.T, name string) tls.Certificate {
 // secureURL is what a configuration's url: holds for a forge.
 func secureURL(f *forgesim.Forge) string { return "https://" + f.HostName() }
 
-// serveTLS serves a forge at its address, until the test ends.
-func (s *site) serveTLS(t *testing.T, f *forgesim.Forge) {
+// openAPI opens the forges' APIs to machines.
+func (s *site) openAPI(t *testing.T) {
+	t.Helper()
+	for _, f := range s.sim.Forges() {
+		s.servers = append(s.servers, s.serveTLS(t, f))
+	}
+}
+
+// closeAPI closes them, with all connections.
+func (s *site) closeAPI() {
+	for _, server := range s.servers {
+		_ = server.Close()
+	}
+	s.servers = nil
+}
+
+// serveTLS serves a forge at its address.
+func (s *site) serveTLS(t *testing.T, f *forgesim.Forge) *http.Server {
 	t.Helper()
 	l, err := tls.Listen("tcp", net.JoinHostPort(address(f.Kind()), "443"), &tls.Config{
 		Certificates: []tls.Certificate{s.authority.issue(t, f.HostName())}, MinVersion: tls.VersionTLS12,
@@ -90,8 +106,8 @@ func (s *site) serveTLS(t *testing.T, f *forgesim.Forge) {
 		ModifyResponse: func(r *http.Response) error { return sayHTTPS(f, r) },
 	}
 	server := &http.Server{Handler: proxy, ReadHeaderTimeout: patience}
-	t.Cleanup(func() { _ = server.Close() })
 	go func() { _ = server.Serve(l) }()
+	return server
 }
 
 // sayHTTPS makes the addresses in a reply those of the proxy: a client follows a
