@@ -201,7 +201,8 @@ func docsPlace(t *testing.T, name, bin string) pages.Place {
 	case placeSource:
 		c := exec.CommandContext(t.Context(), "bash")
 		c.Dir = filepath.Join("..", "..")
-		c.Env = append(os.Environ(), "LC_ALL=C")
+		// No make above it is known there: it would talk of the folders that it enters.
+		c.Env = append(os.Environ(), "LC_ALL=C", "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
 		shell := startShell(t, c)
 		return pages.Place{Root: shell, User: shell, Patience: 3 * patience}
 	case placeRunning:

@@ -211,7 +211,7 @@ func TestControlMasterIsDiagnosedAsDocumented(t *testing.T) {
 	}
 	docs := read(t, "../../docs/clients.md")
 	for _, step := range []struct{ documented, line, want string }{
-		{"ssh -G", ssh + " -G " + at + " | grep -i '^control'", "controlmaster auto"},
+		{"ssh -T -G", ssh + " -G " + at + " | grep -i '^control'", "controlmaster auto"},
 		{"ssh -O check", ssh + " -O check " + at, "Master running"},
 		{"ssh -O exit", ssh + " -O exit " + at, "Exit request sent"},
 		{"ControlPath=none", ssh + " -o ControlPath=none " + at + " git-upload-pack acme/web </dev/null", "refs/heads/main"},

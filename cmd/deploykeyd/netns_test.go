@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -86,18 +87,29 @@ func (n network) listen(t *testing.T, address string) net.Listener {
 	}
 	done := make(chan opened)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with its namespace
+		// The thread comes back, and lives on: processes that other tests have started
+		// from it are to end with the thread that started them (prctl(2)).
+		runtime.LockOSThread()
 		var o opened
 		defer func() { done <- o }()
-		var f *os.File
-		if f, o.err = os.Open(filepath.Join("/proc", fmt.Sprint(n.pid), "ns/net")); o.err != nil {
+		var here, there *os.File
+		if here, o.err = os.Open("/proc/thread-self/ns/net"); o.err != nil {
 			return
 		}
-		defer f.Close()
-		if o.err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); o.err != nil {
+		defer here.Close()
+		if there, o.err = os.Open(filepath.Join("/proc", fmt.Sprint(n.pid), "ns/net")); o.err != nil {
+			return
+		}
+		defer there.Close()
+		if o.err = unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); o.err != nil {
 			return
 		}
 		o.l, o.err = new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+		if err := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); err != nil {
+			o.err = errors.Join(o.err, err)
+			return
+		}
+		runtime.UnlockOSThread()
 	}()
 	o := <-done
 	if o.err != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"deploykeyd/agent"
 	"deploykeyd/provision"
@@ -116,6 +117,11 @@ func firstBoot(t *testing.T, s *site, d *disk) {
 	}
 	m.wellProtected(t, status)
 
+	// A revocation that takes its time: the network waits for it.
+	for _, f := range s.sim.Forges() {
+		f.Inject(forgesim.Fault{Name: forgesim.SlowReply, Op: forgesim.OpRevoke, Delay: time.Second})
+		t.Cleanup(f.ClearFaults)
+	}
 	m.powerOff(t)
 	s.noKeys(t, "after poweroff")
 	order(t, readJournal(t, d),

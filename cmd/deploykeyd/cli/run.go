@@ -104,7 +104,9 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 		slog.String("agent_socket", o.agentSocket()), slog.Duration("shutdown_timeout", cfg.Shutdown.Timeout))
 	d.handover.ready()
 	go d.settle(running)
-	go d.tell(running)
+	telling, silence := context.WithCancel(context.WithoutCancel(ctx)) // the watchdog waits for a revocation's life signs too
+	defer silence()
+	go d.tell(telling)
 	runErr := d.awaitEnd(ctx, o, signals, ended)
 	stop()
 
