@@ -231,7 +231,9 @@ func (a *Agent) ended() error {
 
 // revokesLocked reports whether a revocation has begun or was done. The caller
 // holds mu.
-func (a *Agent) revokesLocked() bool { return a.phase == Stopping || a.phase == Revoked }
+func (a *Agent) revokesLocked() bool {
+	return a.revocation != nil || a.phase == Stopping || a.phase == Revoked
+}
 
 // update changes the state under the lock and tells everybody who waits.
 func (a *Agent) update(change func()) {

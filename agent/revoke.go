@@ -99,6 +99,7 @@ func (a *Agent) revoke(ctx context.Context) []Remnant {
 			r.withdraw()
 		}
 	})
+	a.options.Parking.Wipe() // a crash from here on leaves nothing to go on with
 	a.stopWork()
 	a.endWorkers(ctx, graceOf(ctx))
 	a.ring.wipe() // what follows needs the public halves alone

@@ -105,7 +105,7 @@ func TestGateBindsNothing(t *testing.T) {
 		}
 	}
 	for key, want := range map[string]string{
-		"Wants": "deploykeyd.service", "After": "deploykeyd.service", "StartLimitIntervalSec": "0",
+		"After": "deploykeyd.service", "StartLimitIntervalSec": "0",
 		"ExecStartPre": "+/usr/bin/deploykeyd wait --timeout 2s --run-dir /run/deploykeyd",
 		"Restart":      "on-failure", "RestartSec": "3s",
 	} {

@@ -149,10 +149,29 @@ func (s *Server) allow(may func(unixsock.Peer) bool, next http.HandlerFunc) http
 		case r.ContentLength != 0:
 			s.reply(w, http.StatusBadRequest, problem{Error: "a request has no body here"})
 			return
+		case r.Method == http.MethodPost && r.Pattern != "" && hungUp(r.Context()):
+			s.log.LogAttrs(r.Context(), slog.LevelWarn, "control command ignored: who gave it has gone", request(r), uid(peer.UID))
+			return
 		case r.Method == http.MethodPost && r.Pattern != "":
 			s.log.LogAttrs(r.Context(), slog.LevelInfo, "control command", request(r), uid(peer.UID), pid(peer))
 		}
 		next(w, r)
+	}
+}
+
+// hungUp reports whether the client of a request is gone already. A socket that
+// outlives a crash keeps what clients wrote who gave up long ago: their commands
+// must not be carried out then. The end of a connection that lies there is seen
+// at once; net/http ends the context for it.
+func hungUp(ctx context.Context) bool {
+	const look = 50 * time.Millisecond
+	timer := time.NewTimer(look)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 

@@ -74,7 +74,10 @@ func (s *awsSession) get(ctx context.Context, path string) (reply, error) {
 	return s.client.do(ctx, call{path: path, header: map[string]string{"X-aws-ec2-metadata-token": s.token}, within: quickReply})
 }
 
-var awsToken = regexp.MustCompile(`^[!-~]{1,1000}$`)
+// maxToken bounds a token in bytes; AWS makes them of 56.
+const maxToken = 1000
+
+var awsToken = regexp.MustCompile(`^[!-~]+$`)
 
 // open begins a session.
 func (s *awsSession) open(ctx context.Context) error {
@@ -88,7 +91,7 @@ func (s *awsSession) open(ctx context.Context) error {
 		return err
 	case r.status != http.StatusOK:
 		return unexpected(r)
-	case !awsToken.Match(r.body):
+	case len(r.body) > maxToken || !awsToken.Match(r.body):
 		return errors.New("the session token is no token")
 	}
 	s.token, s.since = string(r.body), time.Now()

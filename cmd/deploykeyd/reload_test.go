@@ -323,6 +323,53 @@ func TestParkedKeysOfAnotherJournalAreNotUsed(t *testing.T) {
 	t.Error("no new key was made")
 }
 
+// Another machine's daemon would leave this one's journal alone, and its keys.
+func TestAReloadMakesNoOtherMachine(t *testing.T) {
+	t.Parallel()
+	s, d := readySite(t)
+	ids := s.ids()
+	s.rewrite(t, "machine: m1", "machine: m2")
+	d.signal(t, syscall.SIGHUP)
+	d.logs(t, "not reloaded")
+	if now := s.ids(); !slices.Equal(now, ids) {
+		t.Errorf("the keys were %v and are %v", ids, now)
+	}
+	if code := d.terminate(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	if keys := s.keys(); len(keys) != 0 {
+		t.Errorf("keys after the stop: %v", keys)
+	}
+}
+
+// After a crash the service manager still holds the socket: connecting to it
+// works, and nobody answers. The journal is what revoke has then, and a daemon
+// that comes later does not carry out what was asked meanwhile.
+func TestRevokeWhileOnlyTheManagerHoldsTheSocket(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	m := newManager(t, s)
+	d := m.start(t)
+	d.ready(t)
+	d.signal(t, syscall.SIGKILL)
+	d.exit(t)
+	if code, _, stderr := s.do(t, "revoke", "--timeout", "40s"); code != 0 {
+		t.Errorf("revoke: exit status %d: %s", code, stderr)
+	}
+	if keys := s.keys(); len(keys) != 0 {
+		t.Errorf("keys: %v", keys)
+	}
+	d = m.start(t)
+	d.ready(t)
+	d.logs(t, "who gave it has gone")
+	if status := d.status(t); !status.Ready {
+		t.Errorf("the next daemon carried out an old command: %+v", status)
+	}
+	if code := d.terminate(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}
+
 // logs waits until the daemon has logged a message.
 func (d *daemon) logs(t *testing.T, message string) {
 	t.Helper()

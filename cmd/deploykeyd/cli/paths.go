@@ -7,10 +7,11 @@ import (
 )
 
 // directory returns the first directory that systemd names in the variable
-// (systemd.exec(5), RuntimeDirectory=), else the default.
+// (systemd.exec(5), RuntimeDirectory=), if that is ours, else the default: in
+// another unit, a CI agent's say, the variable is about that unit.
 func directory(variable, fallback string) string {
 	first, _, _ := strings.Cut(os.Getenv(variable), ":")
-	if first == "" {
+	if filepath.Base(first) != filepath.Base(fallback) {
 		return fallback
 	}
 	return first

@@ -24,14 +24,14 @@ var errStopAsked = errors.New("told to stop during the reload")
 // reload checks the new configuration and program, and then executes the
 // program in place, with the sockets and the parked keys handed over. It returns
 // false when everything goes on as before, and true when the daemon must end.
-func (d *daemon) reload(ctx context.Context, o *options, signals <-chan os.Signal) (mustEnd bool, err error) {
+func (d *daemon) reload(ctx context.Context, o *options, signals chan os.Signal) (mustEnd bool, err error) {
 	d.handover.reloading()
 	defer func() {
 		if !mustEnd {
 			d.handover.ready()
 		}
 	}()
-	err = o.checkSuccessor(ctx, d.handover.program)
+	err = d.checkSuccessor(ctx, o)
 	if err == nil {
 		err = d.agent.Suspend(ctx)
 	}
@@ -54,7 +54,7 @@ func (d *daemon) reload(ctx context.Context, o *options, signals <-chan os.Signa
 }
 
 // checkSuccessor refuses what the successor could not start with.
-func (o *options) checkSuccessor(ctx context.Context, program string) error {
+func (d *daemon) checkSuccessor(ctx context.Context, o *options) error {
 	cfg, err := o.loadConfig()
 	if err != nil {
 		return err
@@ -62,9 +62,17 @@ func (o *options) checkSuccessor(ctx context.Context, program string) error {
 	if err := o.checkCredentials(ctx, cfg); err != nil {
 		return err
 	}
-	info, err := os.Stat(program)
+	m, err := identify(cfg)
+	switch {
+	case err != nil:
+		return err
+	case m.ID != d.machine.ID: // the successor would leave our journal, and with it our keys, to another machine
+		return fail(exitFailed, "restart the daemon, which revokes the keys of the machine that it was",
+			"this machine would be %s from now on, and was %s", m.ID, d.machine.ID)
+	}
+	info, err := os.Stat(d.handover.program)
 	if err == nil && info.Mode()&0o111 == 0 {
-		err = fmt.Errorf("%s is not executable", program)
+		err = fmt.Errorf("%s is not executable", d.handover.program)
 	}
 	return err
 }
@@ -103,8 +111,9 @@ func (d *daemon) drain(ctx context.Context, signals <-chan os.Signal) error {
 // failed; then nothing is served any more, and what was registered is there to
 // be revoked. The journal needs no closing: what was written is durable, and its
 // lock ends with this program.
-func (d *daemon) execute(signals <-chan os.Signal) error {
+func (d *daemon) execute(signals chan os.Signal) error {
 	files, err := d.leave()
+	signal.Stop(signals) // waits for those in flight; what comes later ends the program, and the unit revokes
 	if err == nil && stopAsked(signals) {
 		return nil
 	}

@@ -59,8 +59,10 @@ const nothingRemains = "no key of this machine is on any forge"
 func (o *options) revoke(ctx context.Context, stderr io.Writer) (string, error) {
 	client := control.NewClient(o.controlSocket())
 	for {
-		remnants, err := client.Revoke(ctx)
+		remnants, err := o.revokeByDaemon(ctx, client)
 		switch {
+		case errors.Is(err, control.ErrInterrupted) && pauseFor(ctx, lookAgain):
+			continue // a daemon that is back in a moment would make new keys after we settled the journal
 		case err == nil:
 			return nothingRemains, keysRemain(remnants)
 		case errors.Is(err, control.ErrRefused):
@@ -77,6 +79,52 @@ func (o *options) revoke(ctx context.Context, stderr io.Writer) (string, error) 
 			return said, err
 		case <-time.After(lookAgain):
 		}
+	}
+}
+
+// unanswered is how long nobody may answer at a socket whose daemon does not have
+// the journal either: longer than the service manager takes to start another.
+const unanswered = 8 * time.Second
+
+// revokeByDaemon asks the daemon. After a crash the service manager holds the
+// socket, and connecting works although nobody is there: then the journal is
+// free, and ErrNotRunning comes back.
+func (o *options) revokeByDaemon(ctx context.Context, client *control.Client) ([]agent.Remnant, error) {
+	asking, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	watched := make(chan struct{})
+	defer func() { <-watched }()
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		defer close(watched)
+		timer := time.NewTimer(unanswered)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-done:
+			return
+		}
+		if _, _, err := readJournal(o.journal()); !errors.Is(err, journal.ErrLocked) {
+			giveUp(control.ErrNotRunning)
+		}
+	}()
+	remnants, err := client.Revoke(asking)
+	if err != nil && errors.Is(context.Cause(asking), control.ErrNotRunning) {
+		return nil, control.ErrNotRunning
+	}
+	return remnants, err
+}
+
+// pauseFor rests, and reports whether ctx goes on.
+func pauseFor(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }
 

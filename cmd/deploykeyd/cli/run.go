@@ -32,7 +32,7 @@ may remain.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return service.Run(func() error { return supported(runtime.GOOS) }, func() error {
-				signals := make(chan os.Signal, 4) // first of all: what comes before has its default effect
+				signals := make(chan os.Signal, 256) // first of all: what comes before has its default effect. Hangups in a row push out no SIGTERM
 				signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 				defer signal.Stop(signals)
 				log, err := o.logger(cmd.ErrOrStderr())
@@ -74,7 +74,7 @@ func (o *options) logger(w io.Writer) (*slog.Logger, error) {
 }
 
 // run is the daemon from its start to its exit.
-func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.Signal) error {
+func (o *options) run(ctx context.Context, log *slog.Logger, signals chan os.Signal) error {
 	unprotected := custody.Protect().Warnings // before anything secret is here
 	manager, err := service.FromEnvironment()
 	if err != nil {
@@ -114,6 +114,9 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 	revoking, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), cfg.Shutdown.Timeout, errShutdownTimeout)
 	defer cancel()
 	go shorten(revoking, cancel, signals, log)
+	for _, l := range d.keySockets() { // after a drain nobody else has: builds would wait there
+		_ = l.Close()
+	}
 	remnants := d.agent.Revoke(revoking)
 	d.handover.end()
 	if err := keysRemain(remnants); err != nil {
@@ -127,7 +130,7 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals <-chan os.S
 
 // awaitEnd returns at the first signal to stop, or with the error of a part
 // of the daemon that ended by itself. A reload that works does not return.
-func (d *daemon) awaitEnd(ctx context.Context, o *options, signals <-chan os.Signal, ended <-chan error) error {
+func (d *daemon) awaitEnd(ctx context.Context, o *options, signals chan os.Signal, ended <-chan error) error {
 	for {
 		select {
 		case s := <-signals:
