@@ -8,7 +8,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-var namePattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.@-]{0,255}$`)
+const longestAccount = 256
+
+var namePattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.@-]*$`)
 
 // isID reports whether s is a numeric id as the kernel has it.
 func isID(s string) bool {
@@ -32,7 +34,7 @@ func readNames(w *walk, v value, kind string) []string {
 		s, ok := w.text(entry, fix)
 		switch {
 		case !ok:
-		case !namePattern.MatchString(s) && !isID(s):
+		case (!namePattern.MatchString(s) || len(s) > longestAccount) && !isID(s):
 			w.report(entry, fmt.Sprintf("%s is neither a %s name nor a numeric id", quote(s), kind), fix)
 		case s == overflowID, s == noID:
 			w.report(entry, fmt.Sprintf("the id %s stands for every %s that the system cannot name", s, kind), "name the "+kind+" that the builds run as")

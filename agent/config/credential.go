@@ -18,12 +18,12 @@ func readCredential(w *walk, v value, d *forgeDraft) {
 }
 
 // basicPattern is what can stand before the colon of HTTP's basic scheme.
-var basicPattern = regexp.MustCompile(`^[!-9;-~]{1,255}$`)
+var basicPattern = regexp.MustCompile(`^[!-9;-~]+$`)
 
 func readUsername(w *walk, v value, d *forgeDraft) {
 	const fix = "write the account's e-mail address"
 	s, ok := w.text(v, fix)
-	if ok && !isName(v.is.pattern, s) {
+	if ok && !isName(v.is.matches, s) {
 		w.report(v, "only printable ASCII without spaces and colons is possible", fix)
 		return
 	}
@@ -37,7 +37,7 @@ var clientPattern = regexp.MustCompile(`^[A-Za-z0-9_]{1,31}$`)
 func readClientID(w *walk, v value, d *forgeDraft) {
 	const fix = "write what Bitbucket shows as the consumer's key; its secret belongs under client_secret"
 	s, ok := w.text(v, fix)
-	if ok && !isName(v.is.pattern, s) {
+	if ok && !isName(v.is.matches, s) {
 		w.report(v, "not the key of an OAuth consumer: letters and digits, 31 at most", fix)
 		return
 	}

@@ -16,7 +16,7 @@ func credentialFields() []field[forgeDraft] {
 		{spec{
 			name: "username", sample: "ci@example.com",
 			doc: "the account's e-mail address; for bitbucket-cloud, which wants it with an API token",
-			is:  word(basicPattern, "printable ASCII without spaces and colons"),
+			is:  word(basicPattern, "printable ASCII without spaces and colons").upTo(255),
 		}, readUsername},
 		{spec{
 			name: "token", sample: "{file: /etc/deploykeyd/forge.token}", secret: true, inner: specs(secretFields()),
@@ -133,7 +133,7 @@ func secretFields() []field[CredentialRef] {
 			name: "env", sample: "FORGE_TOKEN",
 			doc:  "an environment variable, in capital letters",
 			more: "For trials: under systemd every user can read the environment of a unit.",
-			is:   word(envPattern, "capital letters, digits and `_`"),
+			is:   word(envPattern, "capital letters, digits and `_`").upTo(255),
 		}, readSecretEnv},
 	}
 }

@@ -24,7 +24,7 @@ func configFields() []field[Config] {
 			name: "machine", sample: "builder-7",
 			doc:       "this machine's name; without it, what cloud-init or the system says",
 			more:      "Two machines must never have the same: each would take the other's keys for its own. So leave it out of images and of files that are the same everywhere.",
-			is:        word(ownerWordPattern, nameWords),
+			is:        word(ownerWordPattern, nameWords).upTo(longestName),
 			otherwise: "cloud-init's instance id, else the system's machine id with the hardware's",
 		}, func(w *walk, v value, c *Config) { c.Machine = w.ownerWord(v) }},
 		{spec{
@@ -105,7 +105,9 @@ func shutdownFields() []field[Shutdown] {
 
 // ownerWordPattern is what an owner tag's fleet and machine are made of, and a
 // forge's name too.
-var ownerWordPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,255}$`)
+var ownerWordPattern = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+const longestName = 255
 
 const nameWords = "a name of letters, digits and `.` `_` `-`, 255 at most"
 
@@ -116,7 +118,7 @@ func (w *walk) ownerWord(v value) string {
 	if !ok {
 		return ""
 	}
-	if !v.is.pattern.MatchString(s) {
+	if !v.is.pattern.MatchString(s) || len(s) > longestName {
 		w.report(v, quote(s)+" is not a name: only letters, digits and . _ - are allowed, 255 at most", fix)
 		return ""
 	}
@@ -154,6 +156,6 @@ var audiencePattern = regexp.MustCompile(namePattern.String() + `|^(0|[1-9][0-9]
 
 // audienceShape is a list of whom the keys are for, users or groups.
 func audienceShape(kind string) shape {
-	entry := word(audiencePattern, "a "+kind+" name or a numeric id")
+	entry := word(audiencePattern, "a "+kind+" name or a numeric id").upTo(longestAccount)
 	return shape{words: "a list of " + kind + " names or numeric ids", entries: &entry, unique: true}
 }

@@ -42,7 +42,7 @@ func placeFields() []field[forgeDraft] {
 			name: "name", sample: "forge", required: true,
 			doc:  "the name of this entry in logs and in status",
 			more: "Each entry has another, whatever the letter case.",
-			is:   word(ownerWordPattern, nameWords),
+			is:   word(ownerWordPattern, nameWords).upTo(longestName),
 		}, func(w *walk, v value, d *forgeDraft) { d.Name = w.ownerWord(v) }},
 		{spec{
 			name: "kind", sample: "gitea", required: true,

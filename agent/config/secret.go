@@ -80,8 +80,8 @@ func tokenPrefixes() []string {
 // isName reports whether s matches the pattern of a name and is no token of a known
 // kind. Of others, Gitea's have 40 characters and Bitbucket's client secrets 32: a
 // pattern that allows small letters should end before that.
-func isName(pattern *regexp.Regexp, s string) bool {
-	return pattern.MatchString(s) && !slices.ContainsFunc(tokenPrefixes(), func(p string) bool { return strings.HasPrefix(s, p) })
+func isName(matches func(string) bool, s string) bool {
+	return matches(s) && !slices.ContainsFunc(tokenPrefixes(), func(p string) bool { return strings.HasPrefix(s, p) })
 }
 
 // systemdPattern is narrower than what systemd allows, in its length.
@@ -90,7 +90,7 @@ var systemdPattern = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,30}$`)
 func readSecretSystemd(w *walk, v value, ref *CredentialRef) {
 	const fix = "write the name of a file in /etc/deploykeyd/credentials, without the folder; a secret itself must not stand here"
 	s, ok := w.text(v, fix)
-	if ok && !isName(v.is.pattern, s) {
+	if ok && !isName(v.is.matches, s) {
 		w.report(v, "not the name of a credential: letters, digits and . _ - are allowed, 31 at most, and no dot in front", fix)
 		return
 	}
@@ -115,7 +115,7 @@ func readSecretCommand(w *walk, v value, ref *CredentialRef) {
 		s, ok := w.text(entry, fix)
 		switch {
 		case !ok:
-		case i == 0 && !isName(programPattern, s) && !isPlainPath(s):
+		case i == 0 && !isName(programPattern.MatchString, s) && !isPlainPath(s):
 			w.report(entry, "the program is neither a bare name, of 31 characters at most, nor an absolute path", "write each word of the command as an entry of its own, and first the program: its name, or its whole path")
 		case strings.Contains(s, "\x00"):
 			w.report(entry, "no program can be given a zero byte", fix)
@@ -127,12 +127,12 @@ func readSecretCommand(w *walk, v value, ref *CredentialRef) {
 
 // envPattern is narrower than what the system allows: most tokens have small
 // letters.
-var envPattern = regexp.MustCompile(`^[A-Z_][A-Z0-9_]{0,254}$`)
+var envPattern = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 
 func readSecretEnv(w *walk, v value, ref *CredentialRef) {
 	const fix = "write the name of an environment variable, such as FORGE_TOKEN"
 	s, ok := w.text(v, fix)
-	if ok && !isName(v.is.pattern, s) {
+	if ok && !isName(v.is.matches, s) {
 		w.report(v, "not the name of an environment variable in capital letters, digits and _", fix)
 		return
 	}

@@ -45,6 +45,18 @@ type mapping struct {
 // word is a single value that matches a pattern; nil stands for any value.
 func word(pattern *regexp.Regexp, words string) shape { return shape{words: words, pattern: pattern} }
 
+// upTo is a word with a limit to its characters. A pattern that repeats hundreds of
+// times would say the same, in a hundred kilobytes for as long as the daemon runs.
+func (s shape) upTo(longest int) shape {
+	s.longest = longest
+	return s
+}
+
+// matches reports whether a single value has the form.
+func (s *shape) matches(text string) bool {
+	return s.pattern.MatchString(text) && (s.longest == 0 || len(text) <= s.longest)
+}
+
 // oneOf is a single value out of few.
 func oneOf(choices ...choice) shape { return shape{choices: choices} }
 

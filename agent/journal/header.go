@@ -15,7 +15,11 @@ type header struct {
 
 // machinePattern is what a machine id may look like. It keeps an id that was
 // read from a file harmless as a part of a file name.
-var machinePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+var machinePattern = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+const longestMachine = 128
+
+func isMachine(id string) bool { return len(id) <= longestMachine && machinePattern.MatchString(id) }
 
 func (h header) values() map[string]string {
 	return map[string]string{
@@ -36,7 +40,7 @@ func parseHeader(values map[string]string) (header, error) {
 		return header{}, fmt.Errorf("%w: schema %d, this one knows %d", ErrNewerSchema, version, schema)
 	}
 	h := header{machine: values[machineKey]}
-	if !machinePattern.MatchString(h.machine) {
+	if !isMachine(h.machine) {
 		return header{}, damaged("its machine is %.20q", values[machineKey])
 	}
 	h.created, err = time.Parse(time.RFC3339, values[createdKey])

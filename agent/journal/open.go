@@ -26,7 +26,7 @@ type Options struct {
 //
 // All errors are *Error and leave the file as it was.
 func Open(path, machine string, o Options) (*Journal, error) {
-	if !machinePattern.MatchString(machine) {
+	if !isMachine(machine) {
 		return nil, &Error{
 			Path: path, Err: fmt.Errorf("machine id %.40q: only letters, digits and . _ - are allowed", machine),
 			Next: "set machine: in the configuration",

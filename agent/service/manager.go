@@ -88,6 +88,9 @@ func FromEnvironment() (*Manager, error) {
 // waits for it: half the time after which the manager takes the process for dead.
 func (m *Manager) Watchdog() time.Duration { return m.watchdog / 2 }
 
+// Listens reports whether there is a manager that hears what it is told.
+func (m *Manager) Listens() bool { return m.socket != "" }
+
 // Inherited returns what an earlier process left for this one, by the names that
 // it gave them, each closed on execution. Of several with one name only the first
 // is open. They belong to the caller; a second call returns none.

@@ -106,7 +106,9 @@ func (o *options) run(ctx context.Context, log *slog.Logger, signals chan os.Sig
 	go d.settle(running)
 	telling, silence := context.WithCancel(context.WithoutCancel(ctx)) // the watchdog waits for a revocation's life signs too
 	defer silence()
-	go d.tell(telling)
+	if manager.Listens() {
+		go d.tell(telling)
+	}
 	runErr := d.awaitEnd(ctx, o, signals, ended)
 	stop()
 

@@ -54,14 +54,16 @@ func (x *exchange) decode() *provision.Error {
 }
 
 // shownPath is a path that can be shown as it is.
-var shownPath = regexp.MustCompile(`^/[A-Za-z0-9._~{}/-]{1,150}$`)
+var shownPath = regexp.MustCompile(`^/[A-Za-z0-9._~{}/-]+$`)
+
+const longestShownPath = 151 // bytes
 
 // moved classes a redirect. Following one would turn a POST or DELETE into a
 // GET, whose success would look like the request's own.
 func (x *exchange) moved() *provision.Error {
 	message := "the forge points to another place"
 	to, err := url.Parse(x.reply.Header.Get("Location"))
-	if err == nil && shownPath.MatchString(to.Path) {
+	if err == nil && len(to.Path) <= longestShownPath && shownPath.MatchString(to.Path) {
 		message = "the forge points to " + x.say(to.Path)
 	}
 	e := x.client.failure(x.call, provision.Moved, message)
