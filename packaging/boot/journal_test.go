@@ -10,7 +10,6 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -182,12 +181,17 @@ func about(unit, words string) func(entry) bool {
 }
 
 // order fails the test unless the entries that match come in this order, the
-// first of each.
+// last of each: an agent that its gate holds back is stopped and started anew.
 func order(t *testing.T, entries []entry, steps ...step) {
 	t.Helper()
 	last, lastAt := "", -1
 	for _, s := range steps {
-		at := slices.IndexFunc(entries, s.match)
+		at := -1
+		for i, e := range entries {
+			if s.match(e) {
+				at = i
+			}
+		}
 		switch {
 		case at < 0:
 			t.Errorf("the journal does not show: %s", s.what)
